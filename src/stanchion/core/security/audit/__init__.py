@@ -1,0 +1,1 @@
+"""The tamper-evident audit log. Built by whoever builds the process; all others use the contract in security."""

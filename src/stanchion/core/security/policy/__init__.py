@@ -1,0 +1,1 @@
+"""Cedar policies: the schema made from contracts, the built-in policies, each tenant's own, and store filters."""

@@ -1,0 +1,1 @@
+"""SQL engines behind the Database port: SQLite and PostgreSQL share everything above the engine."""
