@@ -1,0 +1,1 @@
+"""What watches the features: freshness, nulls, skew between serving and training, lineage."""

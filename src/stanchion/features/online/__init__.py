@@ -1,0 +1,1 @@
+"""Online values: stored by key, read as vectors, and told of when they change."""
