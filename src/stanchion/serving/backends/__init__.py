@@ -1,0 +1,1 @@
+"""Engines of serving: what runs a graph."""

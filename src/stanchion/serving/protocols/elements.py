@@ -1,0 +1,105 @@
+"""The elements of a tensor in JSON: flat or nested as its shape is, and of the very type that the datatype names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from ...core.errors import FieldProblem, InvalidInput
+from ...core.http.routes import fault
+from ..contract.tensors import DATATYPES, Number
+
+_MOST_DIMENSIONS = 16
+_KINDS: dict[str, type[bool] | type[str] | type[float] | type[int]] = {
+    "BOOL": bool,
+    "BYTES": str,
+    "FP16": float,
+    "FP32": float,
+    "FP64": float,
+}
+_SHORTENED = 32
+_HEAD = 512
+
+
+class _Reader:
+    """The decoders of one element type: of a flat list, of a list of rows, and a check of what is nested deeper."""
+
+    def __init__(self, kind: type) -> None:
+        self.flat = msgspec.json.Decoder(_list_of(kind)).decode
+        self.rows = msgspec.json.Decoder(_list_of(_list_of(kind))).decode
+        self.list = _list_of(kind)
+
+
+def _list_of(kind: Any) -> Any:
+    # Made at run time, which no type checker can follow.
+    return list.__class_getitem__(kind)
+
+
+_READERS = {kind: _Reader(kind) for kind in (bool, str, float, int)}
+
+
+def check_shape(shape: Sequence[int], path: str) -> None:
+    """Raises InvalidInput if the shape has too many dimensions or a negative one."""
+    if len(shape) > _MOST_DIMENSIONS:
+        raise _refused(f"{path}.shape", f"Expected at most {_MOST_DIMENSIONS} dimensions")
+    for place, size in enumerate(shape):
+        if size < 0:
+            raise _refused(f"{path}.shape[{place}]", "Expected 0 or more")
+
+
+def check_datatype(datatype: str, path: str) -> None:
+    """Raises InvalidInput for a name that is none of the protocol's, or that cannot be held here."""
+    if datatype not in DATATYPES:
+        raise _refused(f"{path}.datatype", f"Expected one of {', '.join(sorted(DATATYPES))}")
+
+
+def elements(raw: msgspec.Raw, datatype: str, shape: Sequence[int], path: str) -> tuple[Number, ...]:
+    """The elements in row-major order. Raises InvalidInput with the place of the first that is of another type.
+
+    A nested list must have the very shape; of a flat one only the sizes are compared where the tensor is used.
+    """
+    reader = _READERS[_KINDS.get(datatype, int)]
+    # Some clients indent what they send.
+    head = bytes(memoryview(raw)[:_HEAD]).translate(None, b" \t\r\n")[:2]
+    try:
+        # A list of rows is what most clients send, a flat list what the protocol prefers: neither needs a second look.
+        if head == b"[[" and len(shape) == 2:
+            rows = reader.rows(raw)
+            _check_rows(rows, shape, path)
+            return tuple(chain.from_iterable(rows))
+        if head != b"[[":
+            return tuple(reader.flat(raw))
+        flat: list[object] = []
+        _flatten(msgspec.json.decode(raw), shape, f"{path}.data", flat)
+        checked: list[Number] = msgspec.convert(flat, reader.list)
+        return tuple(checked)
+    except msgspec.ValidationError as error:
+        problem = fault(error, root=f"{path}.data")
+        raise _refused(problem.path, f"{problem.message}, as the datatype is {datatype[:_SHORTENED]}") from error
+
+
+def _check_rows(rows: Sequence[Sequence[object]], shape: Sequence[int], path: str) -> None:
+    if len(rows) != shape[0]:
+        raise _refused(f"{path}.data", f"Expected {shape[0]} rows as the shape says, not {len(rows)}")
+    for place, row in enumerate(rows):
+        if len(row) != shape[1]:
+            raise _refused(f"{path}.data[{place}]", f"Expected {shape[1]} elements as the shape says, not {len(row)}")
+
+
+def _flatten(value: object, shape: Sequence[int], path: str, into: list[object]) -> None:
+    if not shape:
+        into.append(value)
+        return
+    if not isinstance(value, list):
+        raise _refused(path, "Expected a list as the shape says")
+    if len(value) != shape[0]:
+        raise _refused(path, f"Expected {shape[0]} elements as the shape says, not {len(value)}")
+    for place, each in enumerate(value):
+        _flatten(each, shape[1:], f"{path}[{place}]", into)
+
+
+def _refused(path: str, message: str) -> InvalidInput:
+    return InvalidInput(f"{path}: {message}", fields=[FieldProblem(path, message)])

@@ -1,0 +1,417 @@
+"""The front desk of serving: holds the parts and passes each call to the one whose business it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..core.clock import Clock
+from ..core.context import Context
+from ..core.errors import Misconfigured, Unavailable
+from ..core.resilience import BreakerView
+from ..core.storage import Database
+from ..core.telemetry.metrics import Metrics
+from ..core.values import Json
+from ..features import Features
+from ..registry import Registry
+from .batch.service import BatchService
+from .caching.answers import ResponseCache
+from .caching.following import FeatureFollower
+from .contract import (
+    Advice,
+    BatchJob,
+    BatchOrder,
+    Drill,
+    DrillMode,
+    Entry,
+    ModelQuality,
+    Noted,
+    Predictions,
+    PredictOptions,
+    Rollout,
+    RolloutPlan,
+    RolloutReport,
+    ServedModel,
+    ServedSpec,
+    Serving,
+    Settled,
+    SidecarReport,
+    Truth,
+)
+from .contract.graphs import check_circles, members_of
+from .contract.predictions import PLAIN
+from .contract.repository import InferRequest, InferResponse, ModelMetadata, ModelState
+from .drill.faults import Faults
+from .follow import Backoff, Follower
+from .inferring import Inferring
+from .journal.desk import JournalDesk
+from .journal.fed import fed_back
+from .journal.journal import Journal
+from .kept import KeptAnswers
+from .loaded import Engine
+from .memory import Memory, MemoryLimits, Watchers
+from .pool import Pool
+from .ports import Runtime
+from .predicting import Predicting
+from .releases import ReleaseLimits, Releases
+from .rollout.board import Board
+from .rollout.desk import RolloutDesk
+from .shelf import Limits, Shelf
+from .sidecar.service import Predict, SidecarService
+from .sources import Secrets, Sources
+from .traffic import Traffic
+
+# The fields that every answer over HTTP has beside those of the model's own output.
+RESERVED = frozenset(
+    {
+        "request_id",
+        "trace_id",
+        "model_id",
+        "model_version",
+        "served_by",
+        "latency_ms",
+        "predictions",
+        "arm",
+        "timing_ms",
+        "review",
+        "overruled_by",
+        "age_seconds",
+    }
+)
+
+
+class ServingService(Serving):
+    """Serves the models that the system declares to the tenant of the system, and registered ones to their tenant."""
+
+    def __init__(
+        self,
+        *,
+        specs: Sequence[ServedSpec],
+        registry: Registry,
+        runtime: Runtime,
+        metrics: Metrics,
+        clock: Clock,
+        tenant: str,
+        pool: Pool,
+        limits: Limits | None = None,
+        backoff: Backoff | None = None,
+        inline_seconds: float = 0.001,
+        slow_timeout: float = 5.0,
+        traffic: Traffic | None = None,
+        database: Database | None = None,
+        development: bool = True,
+        releases: ReleaseLimits | None = None,
+        memory: MemoryLimits | None = None,
+        secrets: Secrets | None = None,
+        batches: BatchService | None = None,
+        features: Features | None = None,
+        journal: JournalDesk | None = None,
+        sidecars: Callable[[Predict], SidecarService] | None = None,
+    ) -> None:
+        _check(specs)
+
+        faults, board = Faults(clock), Board()
+        self._sources = Sources(clock=clock, pool=pool, secrets=secrets, nested=self._nested)
+        engine = replace(
+            _engine(clock, pool, metrics, faults, self._sources),
+            inline_seconds=inline_seconds,
+            slow_timeout=slow_timeout,
+            features=features,
+        )
+        self._pool = pool
+        self._memory = Memory(clock, memory, _watchers(metrics))
+        self._shelf = Shelf(
+            specs=specs,
+            registry=registry,
+            runtime=runtime,
+            engine=engine,
+            owner=tenant,
+            clock=clock,
+            limits=limits or Limits(),
+            memory=self._memory,
+        )
+        self._journal = journal
+        kept = None if journal is None else journal.journal
+        self._predicting = Predicting(self._shelf, traffic=traffic or board, journal=kept)
+        self._changes = _follower(specs, features, self._shelf)
+        self._inferring = Inferring(self._shelf, self._predicting, self._memory, traffic or board)
+        plan = _Planned(registry, self._shelf, board, faults, self._predicting.beside, clock, tenant)
+        self._releases = None if database is None else plan.releases(database, specs, development, releases, kept)
+        self._batches = batches
+        self._sidecars = None if sidecars is None else sidecars(self._nested)
+        self._follower = Follower(self._shelf, registry, backoff=backoff or Backoff())
+
+    async def start(self) -> None:
+        """Load what is declared and registered, then follow the registry."""
+        if self._journal is not None:
+            await self._journal.journal.start()
+        await self._follower.start()
+        if self._changes is not None:
+            await self._changes.start()
+        if self._releases is not None:
+            await self._releases.start()
+        await self._memory.start()
+        if self._batches is not None:
+            await self._batches.start()
+        if self._sidecars is not None:
+            await self._sidecars.start()
+
+    async def stop(self) -> None:
+        """Follow no more; runs under way end by themselves."""
+        if self._batches is not None:
+            await self._batches.stop()
+        if self._sidecars is not None:
+            await self._sidecars.stop()
+        if self._releases is not None:
+            await self._releases.stop()
+        if self._changes is not None:
+            await self._changes.stop()
+        await self._follower.stop()
+        await self._memory.stop()
+        if self._journal is not None:
+            await self._journal.journal.stop()
+        await self._sources.close()
+        self._pool.close()
+
+    async def predict(
+        self, ctx: Context, model: str, instances: Sequence[Mapping[str, Json]], *, options: PredictOptions = PLAIN
+    ) -> Predictions:
+        return await self._predicting.predict(ctx, model, instances, options)
+
+    async def _nested(self, ctx: Context, model: str, instances: Sequence[Mapping[str, Json]]) -> Predictions:
+        """A member of a graph answers as to any caller. Who may call a graph may, through it, call its members."""
+        return await self._predicting.predict(ctx, model, instances, PLAIN)
+
+    async def models(self, ctx: Context) -> Sequence[ServedModel]:
+        return self._shelf.statuses(ctx.tenant)
+
+    async def describe(self, ctx: Context, model: str) -> ServedModel:
+        return self._shelf.status(ctx.tenant, await self._shelf.find(ctx.tenant, model))
+
+    async def feedback(self, ctx: Context, items: Sequence[Truth]) -> Sequence[Noted]:
+        return await self._kept().feedback(ctx, items)
+
+    async def quality(self, ctx: Context, model: str, *, days: int = 30) -> ModelQuality:
+        return await self._kept().quality(ctx, model, days=days)
+
+    async def journal(self, ctx: Context, request_id: str) -> Sequence[Entry]:
+        return await self._kept().entries(ctx, request_id)
+
+    def _kept(self) -> JournalDesk:
+        if self._journal is None:
+            raise Unavailable("this process keeps no journal of predictions")
+        return self._journal
+
+    async def metadata(self, ctx: Context, model: str) -> ModelMetadata:
+        return await self._inferring.metadata(ctx, model)
+
+    async def infer(self, ctx: Context, model: str, request: InferRequest) -> InferResponse:
+        return await self._inferring.infer(ctx, model, request)
+
+    async def ready(self, ctx: Context, model: str) -> bool:
+        return await self._inferring.ready(ctx, model)
+
+    async def index(self, ctx: Context) -> Sequence[ModelState]:
+        return await self._inferring.index(ctx)
+
+    async def load(self, ctx: Context, model: str) -> ModelState:
+        return await self._inferring.load(ctx, model)
+
+    async def unload(self, ctx: Context, model: str) -> ModelState:
+        return await self._inferring.unload(ctx, model)
+
+    @property
+    def _rolling(self) -> RolloutDesk:
+        return self._released().rollouts
+
+    def _released(self) -> Releases:
+        if self._releases is None:
+            raise Unavailable("rollouts and drills need a database, and this process has none")
+        return self._releases
+
+    async def start_rollout(self, ctx: Context, model: str, version: str, plan: RolloutPlan) -> Rollout:
+        return await self._rolling.start(ctx, model, version, plan)
+
+    async def approve_rollout(self, ctx: Context, model: str) -> Rollout:
+        return await self._rolling.approve(ctx, model)
+
+    async def pause_rollout(self, ctx: Context, model: str, *, reason: str = "") -> Rollout:
+        return await self._rolling.pause(ctx, model, reason)
+
+    async def resume_rollout(self, ctx: Context, model: str, *, reason: str = "") -> Rollout:
+        return await self._rolling.resume(ctx, model, reason)
+
+    async def abort_rollout(self, ctx: Context, model: str, *, reason: str) -> Rollout:
+        return await self._rolling.abort(ctx, model, reason)
+
+    async def promote_rollout(self, ctx: Context, model: str, *, evidence: str = "") -> Rollout:
+        return await self._rolling.promote(ctx, model, evidence)
+
+    async def roll_back_rollout(self, ctx: Context, model: str, *, reason: str) -> Rollout:
+        return await self._rolling.roll_back(ctx, model, reason)
+
+    async def rollouts(self, ctx: Context, *, model: str = "", limit: int = 50) -> Sequence[Rollout]:
+        return await self._rolling.listed(ctx, model, limit)
+
+    async def rollout(self, ctx: Context, model: str, *, rollout: str = "") -> RolloutReport:
+        return await self._rolling.report(ctx, model, rollout)
+
+    async def begin_drill(
+        self,
+        ctx: Context,
+        model: str,
+        rung: str,
+        *,
+        mode: DrillMode = "error",
+        share: float = 1.0,
+        seconds: float = 30.0,
+        delay: float = 1.0,
+    ) -> Drill:
+        return await self._released().drills.begin(
+            ctx, model, rung, mode=mode, share=share, seconds=seconds, delay=delay
+        )
+
+    async def end_drills(self, ctx: Context, model: str) -> int:
+        return await self._released().drills.end(ctx, model)
+
+    async def drills(self, ctx: Context, *, limit: int = 50) -> Sequence[Drill]:
+        return await self._released().drills.listed(ctx, limit)
+
+    @property
+    def _beside(self) -> SidecarService:
+        if self._sidecars is None:
+            raise Unavailable("sidecars need a database, and this process has none")
+        return self._sidecars
+
+    async def advise(
+        self,
+        ctx: Context,
+        sidecar: str,
+        features: Mapping[str, Json],
+        base: Json,
+        *,
+        unit: str = "",
+        attributes: Mapping[str, Json] | None = None,
+    ) -> Advice:
+        return await self._beside.advise(ctx, sidecar, features, base, unit, attributes)
+
+    async def settle(self, ctx: Context, sidecar: str, outcomes: Sequence[Settled]) -> int:
+        return await self._beside.settle(ctx, sidecar, outcomes)
+
+    async def sidecars(self, ctx: Context) -> Sequence[SidecarReport]:
+        return await self._beside.reports(ctx)
+
+    async def sidecar(self, ctx: Context, sidecar: str, *, days: float = 7.0) -> SidecarReport:
+        return await self._beside.report(ctx, sidecar, days)
+
+    @property
+    def _batching(self) -> BatchService:
+        if self._batches is None:
+            raise Unavailable("batch jobs need a database, and this process has none")
+        return self._batches
+
+    async def submit_batch(self, ctx: Context, model: str, order: BatchOrder) -> BatchJob:
+        return await self._batching.submit(ctx, model, order)
+
+    def run_batch(self, ctx: Context, model: str, order: BatchOrder) -> AsyncIterator[BatchJob]:
+        return self._batching.run(ctx, model, order)
+
+    async def batches(self, ctx: Context, *, limit: int = 50) -> Sequence[BatchJob]:
+        return await self._batching.newest(ctx, limit)
+
+    async def batch_job(self, ctx: Context, job: str) -> BatchJob:
+        return await self._batching.show(ctx, job)
+
+    async def cancel_batch(self, ctx: Context, job: str) -> BatchJob:
+        return await self._batching.cancel(ctx, job)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """What rollouts and drills stand on."""
+
+    registry: Registry
+    shelf: Shelf
+    board: Board
+    faults: Faults
+    ask: Callable[..., Awaitable[Predictions]]
+    clock: Clock
+    tenant: str
+
+    def releases(
+        self,
+        database: Database,
+        specs: Sequence[ServedSpec],
+        development: bool,
+        limits: ReleaseLimits | None,
+        kept: Journal | None,
+    ) -> Releases:
+        """Rollouts and drills that are kept in the database."""
+        return Releases(
+            database=database,
+            registry=self.registry,
+            holder=self.shelf,
+            board=self.board,
+            faults=self.faults,
+            ask=self.ask,
+            clock=self.clock,
+            development=development,
+            limits=limits or ReleaseLimits(),
+            tenant=self.tenant,
+            plans={spec.name: spec.options.rollout for spec in specs if spec.options.rollout is not None},
+            outcomes=None if kept is None else fed_back(kept),
+        )
+
+
+def _engine(clock: Clock, pool: Pool, metrics: Metrics, faults: Faults, sources: Sources) -> Engine:
+    """What every loaded version shares, with its figures going to the metrics."""
+
+    def show(view: BreakerView) -> None:
+        metrics.breakers.set(view.share / 100, view.name)
+
+    return Engine(
+        clock,
+        pool,
+        inline_seconds=0.001,
+        slow_timeout=5.0,
+        on_breaker=show,
+        on_served=metrics.rungs.inc,
+        faults=faults,
+        kept=KeptAnswers(clock),
+        sources=sources,
+        on_cache=metrics.cache.inc,
+    )
+
+
+def _watchers(metrics: Metrics) -> Watchers:
+    loads = metrics.histogram("stanchion_model_load_seconds", "Time to bring a model into memory", ("model",))
+    held = metrics.gauge("stanchion_model_bytes", "Memory that the graphs of a model were measured to take", ("model",))
+    unloads = metrics.counter("stanchion_model_unloads_total", "Models taken out of memory", ("model", "reason"))
+    return Watchers(
+        on_load=lambda model, seconds: loads.observe(seconds, model),
+        on_bytes=lambda model, size: held.set(size, model),
+        on_unload=lambda model, reason: unloads.inc(model, reason),
+    )
+
+
+def _follower(specs: Sequence[ServedSpec], features: Features | None, shelf: Shelf) -> FeatureFollower | None:
+    """What empties caches over features, where a model declares both."""
+    if features is None or not any(spec.options.cache and spec.options.features for spec in specs):
+        return None
+
+    def caches() -> list[ResponseCache]:
+        declared = [loaded.declared for loaded, _ in shelf.held(shelf.owner) if loaded.declared is not None]
+        return [each.cache for each in declared if each.cache is not None and each.enricher is not None]
+
+    return FeatureFollower(features, shelf.owner, caches)
+
+
+def _check(specs: Sequence[ServedSpec]) -> None:
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        raise Misconfigured(f"a served model is declared twice: {', '.join(sorted(names))}")
+    for spec in specs:
+        taken = RESERVED & set(spec.output.model_fields)
+        if taken:
+            raise Misconfigured(f"the output of {spec.name} has the field {min(taken)}, which every answer has already")
+    check_circles({spec.name: members_of(spec.source) for spec in specs})

@@ -1,0 +1,1 @@
+"""Tensors as models take them: checked arrays, tables of fields, and what a declaration maps between the two."""
