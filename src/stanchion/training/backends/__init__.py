@@ -1,0 +1,1 @@
+"""Engines of training: the worker process and the folders it writes to."""
