@@ -1,0 +1,26 @@
+"""Pictures of figures: geometry is computed here, markup is written by the templates, which escape it.
+
+A chart is three SVG parts in a grid (value axis, plot, time axis), so that the plot stretches with the page while
+letters keep their size. Nothing carries a style of its own; colours come from classes.
+"""
+
+from .lineage import Picture, lineage_picture
+from .reliability import Reliability, ReliabilityPoint, reliability
+from .timeline import Axis, Chart, Series, bars, lines, sparkline
+from .waterfall import Waterfall, waterfall
+
+__all__ = [
+    "Axis",
+    "Chart",
+    "Picture",
+    "Reliability",
+    "ReliabilityPoint",
+    "Series",
+    "Waterfall",
+    "bars",
+    "lineage_picture",
+    "lines",
+    "reliability",
+    "sparkline",
+    "waterfall",
+]

@@ -1,0 +1,1 @@
+"""The pages: each one reads doors, and gives a template what it shows."""

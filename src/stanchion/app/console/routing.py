@@ -1,0 +1,144 @@
+"""Which address shows which page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ...core.context import Context
+from ...core.errors import NotFound, StanchionError
+from ...core.http.door import MATCHED
+from .assets import BASE
+from .pages import audit, features, keys, login, models, observe, overview, policies, promotions, rollouts, search
+from .ports import ConsoleDoors
+from .shell import Shell
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Line = tuple[str, Endpoint, str]
+_CONVERTOR = re.compile(r":\w+}")
+
+
+def routes(doors: ConsoleDoors) -> Sequence[BaseRoute]:
+    """The console's routes with their whole paths, to be added to an application behind the HTTP door.
+
+    `/console/login` and `/console/static/...` need no session; every other path needs the caller's Context in
+    its scope, and without one it shows nothing. No Mount: the ledger would name the routes without /console.
+    """
+    shell = Shell(doors)
+    return [
+        Route(BASE + path, _named(BASE + path, endpoint), methods=[method])
+        for path, endpoint, method in (
+            *_shared(shell),
+            *_models(shell),
+            *_features(shell),
+            *_observe(shell),
+            *_govern(shell),
+            *_rest(shell),
+        )
+    ]
+
+
+def _named(path: str, endpoint: Endpoint) -> Endpoint:
+    """The endpoint, which tells the door its route for the ledger: plain routes leave no trace of themselves."""
+    template = _CONVERTOR.sub("}", path)
+
+    async def named(request: Request) -> Response:
+        request.scope[MATCHED] = template
+        return await endpoint(request)
+
+    return named
+
+
+def _shared(shell: Shell) -> list[Line]:
+    return [
+        ("", shell.shows(_start), "GET"),
+        ("/login", login.form(shell), "GET"),
+        ("/login", login.enter(shell), "POST"),
+        ("/logout", shell.acts(login.leave), "POST"),
+        ("/static/{digest}/{name}", _static(shell), "GET"),
+        ("/", shell.shows(overview.page), "GET"),
+        ("/search", shell.shows(search.page), "GET"),
+        ("/fragments/overview", shell.shows(overview.fragment), "GET"),
+    ]
+
+
+def _models(shell: Shell) -> list[Line]:
+    return [
+        ("/fragments/rungs/{model:path}", shell.shows(models.rungs_fragment), "GET"),
+        ("/models", shell.shows(models.listing), "GET"),
+        ("/models/{model:path}/promote", shell.acts(promotions.promote), "POST"),
+        ("/models/{model:path}/approve", shell.acts(promotions.approve), "POST"),
+        ("/models/{model:path}/rollback", shell.acts(promotions.rollback), "POST"),
+        ("/fragments/rollout/{model:path}", shell.shows(rollouts.fragment), "GET"),
+        ("/models/{model:path}/rollout/change", shell.acts(rollouts.change), "POST"),
+        ("/models/{model:path}/rollout", shell.acts(rollouts.start), "POST"),
+        ("/models/{model:path}/rollout", shell.shows(rollouts.page), "GET"),
+        ("/models/{model:path}/alias", shell.acts(promotions.alias), "POST"),
+        ("/models/{model:path}", shell.shows(models.detail), "GET"),
+    ]
+
+
+def _features(shell: Shell) -> list[Line]:
+    return [
+        ("/features", shell.shows(features.listing), "GET"),
+        ("/features/views/{view}", shell.shows(features.view), "GET"),
+        ("/features/services/{service}", shell.shows(features.service), "GET"),
+    ]
+
+
+def _observe(shell: Shell) -> list[Line]:
+    return [
+        ("/fragments/requests", shell.shows(observe.requests_fragment), "GET"),
+        ("/fragments/traces", shell.shows(observe.traces_fragment), "GET"),
+        ("/observe", shell.shows(observe.requests), "GET"),
+        ("/observe/requests/{request_id}", shell.shows(observe.request), "GET"),
+        ("/observe/traces", shell.shows(observe.traces), "GET"),
+        ("/observe/traces/{trace_id}", shell.shows(observe.trace), "GET"),
+    ]
+
+
+def _govern(shell: Shell) -> list[Line]:
+    return [
+        ("/govern", shell.shows(keys.first), "GET"),
+        ("/govern/keys", shell.shows(keys.listing), "GET"),
+        ("/govern/keys", shell.acts(keys.create), "POST"),
+        ("/govern/keys/{key_id}", shell.shows(keys.detail), "GET"),
+        ("/govern/keys/{key_id}/rotate", shell.acts(keys.rotate), "POST"),
+        ("/govern/keys/{key_id}/revoke", shell.acts(keys.revoke), "POST"),
+        ("/govern/policies", shell.shows(policies.page), "GET"),
+        ("/govern/policies", shell.acts(policies.save), "POST"),
+        ("/govern/audit", shell.shows(audit.listing), "GET"),
+        ("/govern/audit/verify", shell.acts(audit.verify), "POST"),
+        ("/govern/audit/export.ndjson", shell.shows(audit.export), "GET"),
+        ("/govern/audit/{seq:int}", shell.shows(audit.event), "GET"),
+        ("/govern/audit/{seq:int}/proof.json", shell.shows(audit.proof), "GET"),
+    ]
+
+
+def _rest(shell: Shell) -> list[Line]:
+    return [
+        ("/{rest:path}", shell.shows(_unknown), "GET"),
+        ("/{rest:path}", shell.shows(_unknown), "POST"),
+    ]
+
+
+def _static(shell: Shell) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return shell.assets.answer(request)
+        except StanchionError as error:
+            return Response(error.detail, error.status, media_type="text/plain")
+
+    return endpoint
+
+
+async def _unknown(shell: Shell, request: Request, ctx: Context) -> Response:
+    raise NotFound(f"there is no page {request.url.path}", next_step="Choose one of the pages in the navigation.")
+
+
+async def _start(shell: Shell, request: Request, ctx: Context) -> Response:
+    return shell.leave(request, f"{BASE}/")

@@ -1,0 +1,1 @@
+"""The gRPC listener beside the public one; its library is the extra `grpc`."""

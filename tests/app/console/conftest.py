@@ -1,0 +1,490 @@
+"""A console over fakes of every door, with data as a busy small system would have it, or with none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stanchion.app.console import ConsoleDoors, Session, SessionGate, routes
+from stanchion.core.clock import Clock
+from stanchion.core.context import Context, Rights, Trace
+from stanchion.core.contract import Action
+from stanchion.core.errors import Conflict, InvalidInput, NotAllowed, NotAuthenticated, NotFound
+from stanchion.core.http.routes import CONTEXT
+from stanchion.core.security.contract import (
+    Audit,
+    AuditEvent,
+    AuditReport,
+    InclusionProof,
+    KeyInfo,
+    Keys,
+    NewKey,
+    Policies,
+    PolicySetInfo,
+    Verdict,
+)
+from stanchion.core.telemetry.contract import LedgerRow, Minute, Observatory, Overview, Span, TraceSummary
+from stanchion.registry import File, Lineage, ModelSummary, ModelVersion, Promotion, Registry, Stage
+from stanchion.serving import CacheStatus, RungStatus, ServedModel
+from stanchion.training import Training
+from tests.app.console.fake_features import NOW, SERVICE, VIEWS, FakeFeatures
+from tests.app.console.fake_serving import FakeServing, sample_report
+
+KEY = "st_developmentX_secret"
+SECRET = "st_9fKq2LmN4pRs_ZXCVBNMasdfghjklqwertyuiop1234567890zxcvbn_0aB1cD"
+CARD = """# Customer churn
+
+Predicts whether a customer leaves **within 90 days**.
+
+| Group | Rows | ROC AUC |
+|---|---|---|
+| month-to-month | 3,875 | 0.79 |
+| two years | 1,695 | 0.84 |
+
+## Limits
+- Trained on one country; not for credit decisions.
+- Read `probability` with its reliability curve.
+"""
+
+
+@dataclass(frozen=True)
+class FixedClock(Clock):
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+@dataclass
+class FakeSessions(SessionGate):
+    ended: list[str] = field(default_factory=list)
+
+    async def login(self, key: str) -> Session:
+        if key != KEY:
+            raise NotAuthenticated("the key is not valid")
+        return Session("ss_token", "csrf-good")
+
+    async def logout(self, token: str) -> None:
+        self.ended.append(token)
+
+    def csrf(self, request: Request) -> str:
+        return "csrf-good"
+
+
+def version(
+    number: str, stage: Stage, *, model: str, days: float, card: str = CARD, auc: float = 0.846
+) -> ModelVersion:
+    bins = [{"predicted": 0.05 + 0.1 * i, "observed": 0.04 + 0.101 * i, "rows": 400 - 36 * i} for i in range(10)]
+    return ModelVersion(
+        model=model,
+        version=number,
+        stage=stage,
+        aliases=("canary",) if stage == "staging" else (),
+        format="onnx",
+        input_schema={"type": "object", "properties": {"tenure_months": {"type": "integer", "minimum": 0}}},
+        output_schema={"type": "object", "properties": {"probability": {"type": "number"}}},
+        metrics={"roc_auc": auc, "brier": 0.1357, "log_loss": 0.4171, "test_rows": 1409.0},
+        parameters={"learning_rate": 0.06, "max_leaf_nodes": 15},
+        metadata={
+            "reliability": bins,
+            "bands": {"high_risk": 0.6},
+            "features": {"service": SERVICE, "fingerprint": "9c1f22ab03de4471" if days < 20 else "5b00d1c2"},
+        },
+        lineage=Lineage("9f2c" * 16, 7043, "telco_customer_churn.csv", "a41c9e2", parent="2.1.2", seed=7),
+        weights_sha256="51ab" * 16,
+        card=card,
+        files=(File("model.onnx", "51ab" * 16, 181_204), File("simple.onnx", "77aa" * 16, 4_811)),
+        created_at=NOW - timedelta(days=days),
+        created_by="key:9fKq2LmN4pRs",
+        manifest_sha256="c0de" * 16,
+        signature="sig",
+        key_id="registry-2026",
+    )
+
+
+@dataclass
+class FakeRegistry(Registry):
+    of: dict[str, list[ModelVersion]]
+    asked: list[Promotion] = field(default_factory=list)
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+
+    async def models(self, ctx: Context, *, after: str = "", limit: int = 100) -> Sequence[ModelSummary]:
+        found = [self._summary(name) for name in sorted(self.of) if name > after]
+        return found[:limit]
+
+    def _summary(self, name: str) -> ModelSummary:
+        held = self.of[name]
+        production = next((v.version for v in held if v.stage == "production"), None)
+        return ModelSummary(name, len(held), held[0].version, production, held[0].created_at)
+
+    async def versions(self, ctx: Context, model: str, *, limit: int = 100) -> Sequence[ModelVersion]:
+        if model not in self.of:
+            raise NotFound(f"no model {model!r}")
+        return self.of[model][:limit]
+
+    async def resolve(self, ctx: Context, reference: str) -> ModelVersion:
+        return self.of[reference][0]
+
+    async def promote(self, ctx: Context, model: str, version: str, *, to: Stage, evidence: str = "") -> Promotion:
+        self.calls.append(("promote", model, version, to, evidence))
+        if version == "9.9.9":
+            raise Conflict("version 9.9.9 changed meanwhile")
+        return Promotion("p9", model, version, to, evidence, "done" if not evidence else "pending", NOW, ctx.principal)
+
+    async def rollback(self, ctx: Context, model: str, *, reason: str) -> ModelVersion:
+        self.calls.append(("rollback", model, reason))
+        return self.of[model][-1]
+
+    async def alias(self, ctx: Context, model: str, alias: str, version: str | None) -> None:
+        self.calls.append(("alias", model, alias, version))
+
+    async def promotions(self, ctx: Context, model: str, *, limit: int = 50) -> Sequence[Promotion]:
+        return [p for p in self.asked if p.model == model][:limit]
+
+
+@dataclass
+class FakeTraining(Training):
+    names: tuple[str, ...] = ()
+
+    async def declared(self, ctx: Context) -> Sequence[str]:
+        return self.names
+
+
+@dataclass
+class FakeObservatory(Observatory):
+    rows: list[LedgerRow]
+    series: list[Minute]
+    rungs: dict[tuple[str, str, str], int]
+    spans: list[Span]
+    asked: list[dict[str, object]] = field(default_factory=list)
+
+    async def requests(
+        self,
+        ctx: Context,
+        *,
+        before: datetime | None = None,
+        limit: int = 50,
+        route: str | None = None,
+        subject: str | None = None,
+        outcome: str | None = None,
+        search: str | None = None,
+    ) -> Sequence[LedgerRow]:
+        self.asked.append({"before": before, "route": route, "subject": subject, "outcome": outcome, "search": search})
+        return [
+            r
+            for r in self.rows
+            if (before is None or r.at < before)
+            and (route is None or r.route == route)
+            and (subject is None or r.subject == subject)
+            and (outcome is None or r.outcome == outcome)
+            and (search is None or search in (r.request_id, r.trace_id))
+        ][:limit]
+
+    async def overview(self, ctx: Context, *, minutes: int = 60) -> Overview:
+        series = [m for m in self.series if m.at > NOW - timedelta(minutes=minutes)]
+        asked, failed = sum(m.requests for m in series), sum(m.errors for m in series)
+        return Overview(asked, failed, 3.4, 11.8, 38.2, sum(m.cost for m in series), series, self.rungs)
+
+    async def traces(
+        self, ctx: Context, *, before: datetime | None = None, limit: int = 50, slower_than_ms: float = 0
+    ) -> Sequence[TraceSummary]:
+        found = [
+            TraceSummary(r.trace_id, r.route, r.at, r.latency_ms, 6, "ok" if r.outcome == "ok" else "error")
+            for r in self.rows
+            if r.latency_ms >= slower_than_ms and (before is None or r.at < before)
+        ]
+        return found[:limit]
+
+    async def trace(self, ctx: Context, trace_id: str) -> Sequence[Span]:
+        found = [s for s in self.spans if s.trace_id == trace_id]
+        if not found:
+            raise NotFound(f"no trace {trace_id!r}")
+        return found
+
+
+@dataclass
+class FakeKeys(Keys):
+    held: list[KeyInfo]
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+
+    async def create(
+        self,
+        ctx: Context,
+        *,
+        name: str,
+        roles: Sequence[str] = (),
+        scopes: Sequence[str] = (),
+        ttl_days: float | None = None,
+    ) -> NewKey:
+        self.calls.append(("create", name, tuple(roles), tuple(scopes), ttl_days))
+        if name == "refuse":
+            raise NotAllowed("you cannot give away admin")
+        rights = Rights(frozenset(roles), frozenset(scopes))
+        return NewKey(KeyInfo("9fKq2LmN4pRs", ctx.tenant, name, rights, NOW, ctx.principal), SECRET)
+
+    async def list(self, ctx: Context, *, after: str = "", limit: int = 100) -> Sequence[KeyInfo]:
+        return [k for k in self.held if k.id > after][:limit]
+
+    async def rotate(self, ctx: Context, key_id: str, *, overlap_seconds: float = 86_400) -> NewKey:
+        self.calls.append(("rotate", key_id, overlap_seconds))
+        return NewKey(replace(self.held[0], id="successor0001"), SECRET)
+
+    async def revoke(self, ctx: Context, key_id: str) -> KeyInfo:
+        self.calls.append(("revoke", key_id))
+        return replace(self.held[0], revoked_at=NOW)
+
+
+@dataclass
+class FakePolicies(Policies):
+    own: PolicySetInfo
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+
+    async def get(self, ctx: Context) -> PolicySetInfo:
+        return self.own
+
+    async def built_in(self, ctx: Context) -> str:
+        return '// admin: everything in its tenant\npermit (principal in Role::"admin", action, resource);\n'
+
+    async def put(self, ctx: Context, text: str, *, version: int) -> PolicySetInfo:
+        self.calls.append(("put", text, version))
+        if "broken" in text:
+            raise InvalidInput("line 1: unexpected token `broken`")
+        return replace(self.own, version=version + 1, text=text)
+
+    async def check(
+        self, ctx: Context, *, roles: Sequence[str], scopes: Sequence[str], action: str, resource: str
+    ) -> Verdict:
+        return Verdict("admin" in roles, ("built-in: admin",) if "admin" in roles else ())
+
+
+@dataclass
+class FakeAudit(Audit):
+    log: list[AuditEvent]
+    faults: tuple[str, ...] = ()
+
+    async def events(
+        self, ctx: Context, *, before: int | None = None, limit: int = 100, action: str | None = None
+    ) -> Sequence[AuditEvent]:
+        found = [e for e in self.log if (before is None or e.seq < before) and action in (None, e.action)]
+        return found[:limit]
+
+    async def verify(self, ctx: Context) -> AuditReport:
+        return AuditReport(not self.faults, len(self.log), "ab12" * 16, 3, len(self.log), self.faults, 0.04)
+
+    async def prove(self, ctx: Context, seq: int) -> InclusionProof:
+        if seq > 100:
+            raise Conflict("no checkpoint covers it yet")
+        return InclusionProof(seq, "1e" * 32, 128, ("aa" * 32, "bb" * 32), "ab12" * 16, "stanchion\n128\n", "{}")
+
+    async def export(self, ctx: Context, *, after: int = -1) -> AsyncIterator[AuditEvent]:
+        for event in reversed(self.log):
+            yield event
+
+
+MODEL = "customer-churn-v2"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def _rows(number: int, model: str) -> list[LedgerRow]:
+    outcomes = ["ok"] * 17 + ["invalid_input", "deadline_exceeded", "ok"]
+    return [
+        LedgerRow(
+            at=NOW - timedelta(seconds=7 * i + 0.4),
+            request_id=f"{0xA1B2C3D4E5F60718293A4B5C + 7919 * i:024x}",
+            trace_id=TRACE if i == 0 else f"{0x4BF92F3577B34DA6A3CE929D0E0E5000 + 104729 * i:032x}",
+            tenant="acme",
+            principal=("key:billing", "key:web-shop")[i % 2],
+            route=("POST /v1/predictions", "POST /v2/models/infer", "GET /v1/models")[i % 5 % 3],
+            status={"ok": 200, "invalid_input": 422, "deadline_exceeded": 504}[outcomes[i % 20]],
+            outcome=outcomes[i % 20],
+            latency_ms=2.1 + 3 * abs(math.sin(i * 1.7)) ** 6 * (1 + i % 9) * 4,
+            subject=model if i % 5 % 3 != 2 else "",
+            version="2.1.3" if i % 5 % 3 != 2 else "",
+            rung=("primary", "primary", "simple")[i % 7 % 3] if i % 5 % 3 != 2 else "",
+        )
+        for i in range(number)
+    ]
+
+
+def _minutes(number: int) -> list[Minute]:
+    out = []
+    for i in range(number):
+        wave = 1 + 0.35 * math.sin(i / 9) + 0.12 * math.sin(i * 2.3)
+        routes = {
+            "POST /v1/predictions": int(62 * wave),
+            "POST /v2/models/infer": int(28 * (2 - wave)),
+            "GET /v1/models": 6 + i % 5,
+        }
+        asked = sum(routes.values())
+        at = (NOW - timedelta(minutes=i)).replace(second=0)
+        p50 = 3 + abs(math.sin(i / 5))
+        out.append(Minute(at, asked, 1 if i % 11 == 3 else 0, p50, p50 * 2.9, p50 * (8 + i % 4), 0.0, routes))
+    return out[::-1]
+
+
+def _spans() -> list[Span]:
+    start = int(NOW.timestamp() * 1_000_000)
+    plan = [
+        ("a", None, "POST /v1/predictions", 0, 8420, "ok"),
+        ("b", "a", "authenticate", 60, 480, "ok"),
+        ("c", "a", "serving:predict", 610, 8100, "ok"),
+        ("d", "c", "features:read", 700, 1900, "ok"),
+        ("e", "c", "rung primary", 2000, 5200, "deadline_exceeded"),
+        ("f", "c", "rung simple", 5300, 7900, "ok"),
+    ]
+    return [
+        Span(TRACE, i, parent, name, start + a, start + b, status, {"stanchion.model": MODEL, "batch": 1})
+        for i, parent, name, a, b, status in plan
+    ]
+
+
+def _keys() -> list[KeyInfo]:
+    def key(i: str, name: str, rights: Rights, days: float, **more: datetime | str) -> KeyInfo:
+        made = KeyInfo(i, "acme", name, rights, NOW - timedelta(days=days), "key:development")
+        return replace(made, **more)
+
+    predictor = Rights(frozenset({"predictor"}))
+    return [
+        key("9fKq2LmN4pRs", "development", Rights(frozenset({"admin"})), 3, last_used_at=NOW - timedelta(seconds=8)),
+        key("Bq8Z1xYw5vTu", "billing service", predictor, 81, expires_at=NOW + timedelta(days=9), last_used_at=NOW),
+        key("Kd73nQpWz0aE", "web shop (old)", predictor, 95, replaced_by="Mx21kLmNb8Vc", expires_at=NOW + timedelta(1)),
+        key("Mx21kLmNb8Vc", "web shop", Rights(scopes=frozenset({"serving:predict", "features:read"})), 1),
+        key("Zz90aaBBccDD", "contractor", Rights(frozenset({"viewer"})), 40, revoked_at=NOW - timedelta(days=2)),
+    ]
+
+
+def _events(number: int) -> list[AuditEvent]:
+    acts = [
+        ("registry:promote", "Model::customer-churn-v2", "done", {"version": "2.1.3", "to": "production"}),
+        ("keys:create", "Key::*", "done", {"name": "billing service"}),
+        ("training:train", "Model::customer-churn-v2", "done", {"version": "2.1.3", "roc_auc": 0.846}),
+        ("policies:write", "PolicySet::*", "denied", {}),
+        ("keys:rotate", "Key::Kd73nQpWz0aE", "done", {"overlap_seconds": 86400}),
+    ]
+    made = []
+    for i in range(number):
+        action, resource, outcome, facts = acts[i % 5]
+        at, who = NOW - timedelta(minutes=11 * i + 3), ("key:development", "key:web-shop")[i % 2]
+        ids = (f"{i:024x}", f"{i:032x}")
+        made.append(
+            AuditEvent(number - 1 - i, at, "acme", who, action, "write", resource, outcome, *ids, facts, f"{i:064x}")
+        )
+    return made
+
+
+def _rungs(*states: str) -> tuple[RungStatus, ...]:
+    names, kinds = ("primary", "simple", "rule", "default"), ("onnx", "onnx", "rule", "default")
+    return tuple(
+        RungStatus(names[i], kinds[i], s, {"closed": 1.0, "open": 0.0}.get(s, 0.25), (48_210, 1_204, 31, 0)[i], i * 3)
+        for i, s in enumerate(states)
+    )
+
+
+@dataclass
+class World:
+    """The fakes and the person who looks; `app()` is the console over them."""
+
+    doors: ConsoleDoors
+    registry: FakeRegistry
+    keys: FakeKeys
+    policies: FakePolicies
+    audit: FakeAudit
+    observatory: FakeObservatory
+    sessions: FakeSessions
+    ctx: Context | None
+
+    def app(self) -> ASGIApp:
+        inner = Starlette(routes=list(routes(self.doors)))
+
+        async def door(scope: Scope, receive: Receive, send: Send) -> None:
+            if self.ctx is not None and scope["type"] == "http":
+                scope[CONTEXT] = replace(self.ctx, trace=Trace(TRACE, "00f067aa0ba902b7"))
+            await inner(scope, receive, send)
+
+        return door
+
+
+@pytest.fixture
+def make_world() -> Callable[..., World]:
+    """`make_world()`, or with `empty=True`; `roles` and `denied` say who looks and what the gate refuses."""
+
+    def make(
+        *, empty: bool = False, model: str = MODEL, card: str = CARD, denied: Sequence[str] = (), **doors: object
+    ) -> World:
+        history = [
+            version("2.2.0", "staging", model=model, days=0.1, card=card, auc=0.851),
+            version("2.1.3", "production", model=model, days=6, card=card),
+            version("2.1.2", "archived", model=model, days=31, card=card, auc=0.839),
+            version("1.0.0", "archived", model=model, days=90, card=card, auc=0.812),
+        ]
+        evidence = "Hold-out ROC AUC .846 against .839, Brier .136 against .141 on the same 1,409 rows."
+        asked = [
+            Promotion("p2", model, "2.2.0", "production", evidence, "pending", NOW - timedelta(hours=2), "key:ada"),
+            Promotion(
+                "p1", model, "2.1.3", "production", evidence, "done", NOW - timedelta(days=5), "key:ada", NOW, "key:bo"
+            ),
+        ]
+        fraud = [version("0.3.0", "dev", model="fraud-screen", days=2)]
+        registry = FakeRegistry({} if empty else {model: history, "fraud-screen": fraud}, [] if empty else asked)
+        served = [
+            ServedModel(
+                model,
+                "2.1.3",
+                "production",
+                {},
+                {},
+                _rungs("closed", "half_open", "closed", "closed"),
+                "2026-11-20T09:12:03.123456+00:00",
+                cache=CacheStatus(1_204, 31, 12, 3_310, 2_871, 0.2736),
+            ),
+            ServedModel("fraud-screen", "0.3.0", "dev", {}, {}, _rungs("open", "closed"), None),
+        ]
+        answered = {
+            (model, "2.1.3", "primary"): 4810,
+            (model, "2.1.3", "simple"): 212,
+            ("fraud-screen", "0.3.0", "rule"): 96,
+        }
+        observatory = FakeObservatory(
+            [] if empty else _rows(130, model),
+            [] if empty else _minutes(240),
+            {} if empty else answered,
+            [] if empty else _spans(),
+        )
+        keys, audit = FakeKeys([] if empty else _keys()), FakeAudit([] if empty else _events(120))
+        text = 'forbid (principal, action == Action::"registry:promote", resource)\nwhen { context.test };\n'
+        own = PolicySetInfo("acme", 0, "", None, "") if empty else PolicySetInfo("acme", 3, text, NOW, "key:ada")
+        policies, sessions = FakePolicies(own), FakeSessions()
+
+        def permits(ctx: Context, action: Action, resource: str) -> bool:
+            return action.name not in denied
+
+        made = ConsoleDoors(
+            registry=registry,
+            serving=FakeServing([] if empty else served, None if empty else sample_report(model)),
+            training=FakeTraining((model,)),
+            features=FakeFeatures({} if empty else VIEWS),
+            observatory=observatory,
+            keys=keys,
+            policies=policies,
+            audit=audit,
+            sessions=sessions,
+            system_name="churn",
+            placement="local, one process",
+            version="0.1.0",
+            storage="SQLite",
+            development_key=".stanchion/dev.key",
+            permits=permits,
+            clock=FixedClock(),
+        )
+        ctx = Context(tenant="acme", principal="key:development", rights=Rights(roles=frozenset({"admin"})))
+        return World(replace(made, **doors), registry, keys, policies, audit, observatory, sessions, ctx)
+
+    return make

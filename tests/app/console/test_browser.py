@@ -1,0 +1,285 @@
+"""The console in a real browser: nothing leaves the origin, axe finds nothing, and the keyboard is enough.
+
+axe-core comes from the package `axe-playwright-python`, which holds the script; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+CHROMIUM = Path(os.environ.get("STANCHION_CHROMIUM", "/usr/bin/chromium"))
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+PATHS = {
+    "overview": "/console/",
+    "models": "/console/models",
+    "model": "/console/models/customer-churn-v2",
+    "rollout": "/console/models/customer-churn-v2/rollout",
+    "features": "/console/features",
+    "view": "/console/features/views/spending",
+    "service": "/console/features/services/churn-features?compare=1",
+    "requests": "/console/observe",
+    "request": "/console/observe/requests/a1b2c3d4e5f60718293a4b5c",
+    "traces": "/console/observe/traces",
+    "trace": "/console/observe/traces/4bf92f3577b34da6a3ce929d0e0e4736",
+    "keys": "/console/govern/keys",
+    "key": "/console/govern/keys/Bq8Z1xYw5vTu",
+    "policies": "/console/govern/policies?action=keys:create&roles=admin",
+    "audit": "/console/govern/audit",
+    "event": "/console/govern/audit/5",
+    "login": "/console/login",
+    "unknown": "/console/nowhere",
+}
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}"),
+    pytest.mark.timeout(300),
+]
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        until(lambda: server.started)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def until(met: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, "the condition was not met in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("axe-playwright-python is not installed")
+    return (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text()
+
+
+@pytest.fixture
+def site(make_world: Any) -> Iterator[str]:
+    with serving(make_world().app()) as url:
+        yield url
+
+
+@contextmanager
+def page_on(browser: Any, url: str, **options: Any) -> Iterator[Any]:
+    """A page that fails its test if a request leaves the origin, a script fails or the policy is broken."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    wrong: list[str] = []
+    origin = urlsplit(url).netloc
+
+    def asked(request: Any) -> None:
+        if urlsplit(request.url).netloc != origin:
+            wrong.append(request.url)
+
+    def said(message: Any) -> None:
+        if message.type in ("error", "warning") and "status of 404" not in message.text:
+            wrong.append(message.text)
+
+    page.on("request", asked)
+    page.on("console", said)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    try:
+        yield page
+    finally:
+        context.close()
+    assert wrong == []
+
+
+def faults(page: Any, axe: str) -> list[str]:
+    # Through the debugger, not as an element: the page's own policy forbids foreign scripts.
+    page.evaluate(axe)
+    found = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", RULES)
+    return [f"{v['id']}: {n['target']} {n['failureSummary']}" for v in found["violations"] for n in v["nodes"]]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 380), ("dark", 380)])
+def test_axe_finds_nothing_on_any_page(scheme: str, width: int, browser: Any, axe: str, site: str) -> None:
+    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+    with page_on(browser, site, **options) as page:
+        for name, path in PATHS.items():
+            page.goto(site + path)
+            page.evaluate("document.querySelectorAll('main details').forEach(one => (one.open = true))")
+            assert faults(page, axe) == [], name
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
+
+
+def test_axe_finds_nothing_in_menu_dialog_and_notices(browser: Any, axe: str, site: str) -> None:
+    with page_on(browser, site) as page:
+        page.goto(site + PATHS["overview"])
+        page.locator("[data-menu] > summary").click()
+        assert faults(page, axe) == []
+        page.keyboard.press("Escape")
+        page.keyboard.press("?")
+        page.locator("dialog[open]").wait_for()
+        assert faults(page, axe) == []
+        page.goto(site + PATHS["audit"])
+        page.get_by_role("button", name="Verify").click()
+        page.get_by_role("status").wait_for()
+        assert faults(page, axe) == []
+
+
+def test_empty_pages_are_clean_too(browser: Any, axe: str, make_world: Any) -> None:
+    with serving(make_world(empty=True).app()) as url, page_on(browser, url, color_scheme="dark") as page:
+        for name in ("overview", "models", "requests", "traces", "keys", "policies", "audit"):
+            page.goto(url + PATHS[name])
+            assert faults(page, axe) == [], name
+
+
+def test_letters_lead_to_pages_and_rows(browser: Any, site: str) -> None:
+    with page_on(browser, site) as page:
+        page.goto(site + PATHS["overview"])
+        for letter, path in (("m", "/console/models"), ("v", "/console/govern/keys"), ("b", "/console/observe")):
+            page.keyboard.press("g")
+            page.keyboard.press(letter)
+            page.wait_for_url(f"**{path}")
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("k")
+        second = page.locator("[data-rows] tbody tr").nth(1).locator("a").first
+        assert second.evaluate("link => link === document.activeElement")
+        address = second.get_attribute("href")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**{address}")
+        page.keyboard.press("/")
+        assert page.locator("#search").evaluate("field => field === document.activeElement")
+        page.keyboard.type("gm/?")
+        assert page.locator("#search").input_value() == "gm/?"
+        page.keyboard.press("Escape")
+        page.keyboard.press("?")
+        assert page.locator("dialog[open]").count() == 1
+        page.keyboard.press("Escape")
+        assert page.locator("dialog[open]").count() == 0
+
+
+def test_the_first_tab_leads_to_the_content(browser: Any, site: str) -> None:
+    with page_on(browser, site) as page:
+        page.goto(site + PATHS["overview"])
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_the_theme_follows_the_system_until_one_is_chosen_and_is_remembered(browser: Any, site: str) -> None:
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    with page_on(browser, site, color_scheme="dark") as page:
+        page.goto(site + PATHS["overview"])
+        dark = page.evaluate(ground)
+        button = page.locator("[data-theme-toggle]")
+        assert button.get_attribute("aria-label") == "Colour theme: follow the system"
+        button.click()
+        light = page.evaluate(ground)
+        assert light != dark
+        page.goto(site + PATHS["login"])
+        assert page.evaluate(ground) == light
+        page.goto(site + PATHS["models"])
+        page.keyboard.press("t")
+        assert page.evaluate(ground) == dark
+        assert button.get_attribute("aria-label") == "Colour theme: dark"
+
+
+def test_a_page_freshens_itself_and_keeps_what_one_has_in_hand(browser: Any, make_world: Any) -> None:
+    world = make_world()
+    with serving(world.app()) as url, page_on(browser, url) as page:
+        page.clock.install()
+        page.goto(url + PATHS["requests"])
+        kept = world.observatory.rows[3].request_id
+        page.locator(f'[data-key="{kept}"]').focus()
+        newest = world.observatory.rows[0].request_id
+        world.observatory.rows = world.observatory.rows[1:]
+        assert page.locator(f'[data-key="{newest}"]').count() == 1
+        page.clock.run_for(6000)
+        page.locator(f'[data-key="{newest}"]').wait_for(state="detached")
+        assert page.evaluate("document.activeElement.dataset.key") == kept
+
+
+def test_a_lost_connection_is_told(browser: Any, make_world: Any) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    with serving(make_world().app()) as url:
+        page.clock.install()
+        page.goto(url + PATHS["overview"])
+        assert page.locator("[data-live-text]").text_content() == "Live"
+        context.set_offline(True)
+        page.clock.run_for(6000)
+        page.get_by_text("No connection").wait_for()
+        context.close()
+
+
+def test_without_scripts_one_signs_in_looks_around_and_changes_things(browser: Any, make_world: Any) -> None:
+    world = make_world()
+    with serving(world.app()) as url, page_on(browser, url, java_script_enabled=False) as page:
+        page.goto(url + PATHS["login"])
+        page.get_by_label("API key").fill("st_developmentX_secret")
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/console/")
+        page.get_by_role("navigation", name="Main").get_by_role("link", name="Models").click()
+        page.get_by_role("link", name="customer-churn-v2").click()
+        page.get_by_role("link", name="2.2.0").click()
+        page.locator("summary", has_text="Promote 2.2.0").click()
+        form = page.locator("form[action$='/promote']")
+        form.get_by_label("Evidence").fill("better on the same rows")
+        form.get_by_role("checkbox").check()
+        form.get_by_role("button", name="Promote").click()
+        page.get_by_role("status").wait_for()
+        assert world.registry.calls[0][:4] == ("promote", "customer-churn-v2", "2.2.0", "production")
+        assert page.get_by_text(re.compile("Another person must approve")).count() == 1
+        assert page.locator(".js-only:visible").count() == 0
+
+
+def test_a_new_secret_is_copied_by_a_button(browser: Any, site: str) -> None:
+    with page_on(browser, site, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.goto(site + PATHS["keys"])
+        page.locator("summary", has_text="New key").click()
+        page.get_by_label("Name", exact=True).fill("billing")
+        page.get_by_role("checkbox", name=re.compile("viewer")).check()
+        page.get_by_role("button", name="Create the key").click()
+        page.get_by_role("button", name="Copy").click()
+        page.get_by_role("button", name="Copied").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()") == page.locator("#secret").text_content()
