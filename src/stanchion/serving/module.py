@@ -88,6 +88,7 @@ class ServingSettings(Settings):
 async def build(parts: Parts, settings: ServingSettings) -> ServingService:
     """The service for the declarations of this system."""
     from .backends.onnx import OnnxRuntime
+    from .batch.metrics import BatchMetrics
     from .batch.paths import Folders
     from .batch.service import BatchService, Engines
     from .batch.store import BatchStore
@@ -109,6 +110,7 @@ async def build(parts: Parts, settings: ServingSettings) -> ServingService:
         owner=parts.tenant,
         clock=parts.clock,
         at_once=settings.batch_jobs,
+        metrics=BatchMetrics(parts.metrics),
     )
     return ServingService(
         specs=specs,

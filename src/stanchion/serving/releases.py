@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..core.clock import Clock
 from ..core.storage import Database
+from ..core.telemetry.metrics import Metrics
 from ..registry import Registry
 from .contract import RolloutPlan
 from .drill.desk import DrillDesk
@@ -17,6 +18,7 @@ from .rollout.board import Board
 from .rollout.conductor import Conductor, Holder, Outcomes, Pace
 from .rollout.declared import DeclaredRollouts
 from .rollout.desk import RolloutDesk
+from .rollout.metrics import RolloutMetrics
 from .rollout.mirror import Ask, Mirror
 from .rollout.store import RolloutStore
 
@@ -49,8 +51,10 @@ class Releases:
         limits: ReleaseLimits,
         tenant: str,
         plans: Mapping[str, RolloutPlan],
+        metrics: Metrics,
         outcomes: Outcomes | None = None,
     ) -> None:
+        told = RolloutMetrics(metrics)
         store = RolloutStore(database, holder=secrets.token_hex(8))
         self.board = board
         self.drills = DrillDesk(database, faults, clock=clock)
@@ -64,10 +68,18 @@ class Releases:
             alone=development,
             refresh=self.drills.refresh,
             outcomes=outcomes,
+            metrics=told,
         )
-        self.mirror = Mirror(board, ask, clock=clock, waiting=limits.mirrored, seconds=limits.mirror_seconds)
+        self.mirror = Mirror(
+            board, ask, clock=clock, waiting=limits.mirrored, seconds=limits.mirror_seconds, metrics=told
+        )
         self.rollouts = RolloutDesk(
-            store=store, conductor=self.conductor, registry=registry, clock=clock, alone=development
+            store=store,
+            conductor=self.conductor,
+            registry=registry,
+            clock=clock,
+            alone=development,
+            metrics=told,
         )
         if plans:
             declared = DeclaredRollouts(plans, tenant=tenant, store=store, desk=self.rollouts, registry=registry)

@@ -135,7 +135,7 @@ class ServingService(Serving):
         self._predicting = Predicting(self._shelf, traffic=traffic or board, journal=kept)
         self._changes = _follower(specs, features, self._shelf)
         self._inferring = Inferring(self._shelf, self._predicting, self._memory, traffic or board)
-        plan = _Planned(registry, self._shelf, board, faults, self._predicting.beside, clock, tenant)
+        plan = _Planned(registry, self._shelf, board, faults, self._predicting.beside, clock, tenant, metrics)
         self._releases = None if database is None else plan.releases(database, specs, development, releases, kept)
         self._batches = batches
         self._sidecars = None if sidecars is None else sidecars(self._nested)
@@ -337,6 +337,7 @@ class _Planned:
     ask: Callable[..., Awaitable[Predictions]]
     clock: Clock
     tenant: str
+    metrics: Metrics
 
     def releases(
         self,
@@ -358,6 +359,7 @@ class _Planned:
             development=development,
             limits=limits or ReleaseLimits(),
             tenant=self.tenant,
+            metrics=self.metrics,
             plans={spec.name: spec.options.rollout for spec in specs if spec.options.rollout is not None},
             outcomes=None if kept is None else fed_back(kept),
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from ...core.clock import Clock
 from ...core.context import Context, Effect, new_request_id, system_context
 from ...core.errors import Conflict, FieldProblem, InvalidInput, NotFound, StanchionError, Unavailable
+from ...core.telemetry.metrics import Metrics
 from ...registry import ModelVersion, Registry
 from ..contract import BatchJob, BatchOrder, ServedSpec
 from ..loaded import DECLARED
@@ -19,6 +20,7 @@ from ..pool import Pool
 from ..ports import Runtime
 from .delta import DeltaSource
 from .finish import leftovers
+from .metrics import BatchMetrics
 from .opening import source_of
 from .parts import Workshop, fingerprint
 from .paths import Folders
@@ -68,6 +70,7 @@ class BatchService:
         owner: str,
         clock: Clock,
         at_once: int,
+        metrics: BatchMetrics | None = None,
     ) -> None:
         self._store = store
         self._engines = engines
@@ -76,6 +79,7 @@ class BatchService:
         self._owner = owner
         self._clock = clock
         self._slots = asyncio.Semaphore(at_once)
+        self._metrics = metrics or BatchMetrics(Metrics())
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -255,7 +259,9 @@ class BatchService:
     def _spawn(self, held: Held) -> None:
         task = asyncio.create_task(self._in_background(held), name=f"batch-{held.job.id}")
         self._tasks[held.job.id] = task
+        self._metrics.queued(held.job)
         task.add_done_callback(lambda _: self._tasks.pop(held.job.id, None))
+        task.add_done_callback(lambda _: self._metrics.gone(held.job))
 
     async def _in_background(self, held: Held) -> None:
         job = held.job
@@ -277,7 +283,10 @@ class BatchService:
             except StanchionError as error:
                 log.warning("the batch job %s failed: %s", job.id, error.detail)
 
-    async def _worked(self, ctx: Context, held: Held) -> AsyncGenerator[BatchJob, None]:
+    def _worked(self, ctx: Context, held: Held) -> AsyncGenerator[BatchJob, None]:
+        return self._metrics.watched(held.job, self._steps(ctx, held))
+
+    async def _steps(self, ctx: Context, held: Held) -> AsyncGenerator[BatchJob, None]:
         opened = await self._opened(held)
         try:
             async with aclosing(Work(opened, self._store, self._clock).run(ctx)) as jobs:

@@ -18,11 +18,12 @@ from ...core.clock import Clock
 from ...core.context import Context, Effect, Rights, system_context
 from ...core.errors import Conflict, NotAllowed, StanchionError
 from ...registry import Registry
-from ..contract import Rollout, RolloutState
+from ..contract import GuardStatus, Rollout, RolloutState
 from . import evidence
 from .board import Board
 from .evidence import NAMES, NOTHING, Totals
 from .machine import Evidence, Move, decide, share_now
+from .metrics import RolloutMetrics
 from .records import Record
 from .sequences import Moments
 from .store import RolloutStore
@@ -62,6 +63,7 @@ class Conductor:
         pace: Pace,
         alone: bool,
         refresh: Callable[[], Awaitable[None]],
+        metrics: RolloutMetrics,
         outcomes: Outcomes | None = None,
     ) -> None:
         self._store = store
@@ -73,6 +75,8 @@ class Conductor:
         self._alone = alone
         self._refresh = refresh
         self._outcomes = outcomes
+        self._metrics = metrics
+        self._weighed: list[tuple[Rollout, list[GuardStatus]]] = []
         self._due: Callable[[], Awaitable[None]] | None = None
         self._held: dict[tuple[str, str], frozenset[str]] = {}
         self._bell = asyncio.Event()
@@ -131,6 +135,7 @@ class Conductor:
         records = await self._store.present(self._clock.now())
         await self.follow(records)
         live = [record for record in records if record.live]
+        self._weighed = []
         if (live or self._due is not None) and await self._store.lead(LEASE, self._clock.now(), self._pace.lease):
             if self._due is not None:
                 await self._due()
@@ -140,10 +145,12 @@ class Conductor:
             records = await self._store.present(self._clock.now())
             if before != {record.rollout.id: record.rollout.revision for record in records if record.live}:
                 await self.follow(records)
+        self._metrics.weighed(self._weighed)
 
     async def follow(self, records: list[Record]) -> None:
         """Bring this process in line with the stored rollouts."""
         self._board.show(records)
+        self._metrics.shown(records)
         wanted = {
             (each.tenant, each.rollout.model): frozenset({each.rollout.control, each.rollout.candidate})
             for each in records
@@ -214,6 +221,7 @@ class Conductor:
                 spent=await self._store.spent(record, names.candidate),
                 since=record.since,
             )
+            self._weighed.append((rollout, list(found.guards)))
             move = decide(rollout, found, self._clock.now())
             if move is not None:
                 await self.move(_itself(record, move), record, move)
@@ -263,6 +271,7 @@ class Conductor:
         note(ctx, after.rollout)
         await self._store.change(ctx, record, after)
         rollout = after.rollout
+        self._metrics.decided(rollout, ctx.principal)
         log.info("rollout of %s to %s: %s. %s", rollout.model, rollout.candidate, rollout.state, rollout.reason)
         return after
 

@@ -15,6 +15,7 @@ from . import evidence
 from .conductor import Conductor, note
 from .evidence import NAMES, NOTHING
 from .machine import LIVE, Move, completed, share_now, told
+from .metrics import RolloutMetrics
 from .records import Record
 from .store import RolloutStore
 
@@ -26,13 +27,21 @@ class RolloutDesk:
     """The calls of the contract; `alone`: development mode, where one person is enough for production."""
 
     def __init__(
-        self, *, store: RolloutStore, conductor: Conductor, registry: Registry, clock: Clock, alone: bool
+        self,
+        *,
+        store: RolloutStore,
+        conductor: Conductor,
+        registry: Registry,
+        clock: Clock,
+        alone: bool,
+        metrics: RolloutMetrics,
     ) -> None:
         self._store = store
         self._conductor = conductor
         self._registry = registry
         self._clock = clock
         self._alone = alone
+        self._metrics = metrics
 
     async def start(self, ctx: Context, model: str, version: str, plan: RolloutPlan) -> Rollout:
         """Begin, or wait for approval."""
@@ -61,6 +70,7 @@ class RolloutDesk:
         record = Record(ctx.tenant, rollout, now, now, ctx.rights, Rights())
         note(ctx, rollout)
         await self._store.begin(ctx, record)
+        self._metrics.decided(rollout, ctx.principal)
         await self._conductor.changed()
         return rollout
 

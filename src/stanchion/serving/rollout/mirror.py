@@ -18,6 +18,7 @@ from ..contract import Difference, Predictions
 from ..traffic import Assignment
 from .board import Board, Split, count
 from .counting import figure
+from .metrics import RolloutMetrics
 from .store import Disagreed
 
 # Numbers closer than this are the same answer for whoever reads the figures.
@@ -36,11 +37,21 @@ class _Shown(NamedTuple):
 class Mirror:
     """A queue of at most `waiting` calls and one task that works it off; what finds it full is dropped and counted."""
 
-    def __init__(self, board: Board, ask: Ask, *, clock: Clock, waiting: int, seconds: float) -> None:
+    def __init__(
+        self,
+        board: Board,
+        ask: Ask,
+        *,
+        clock: Clock,
+        waiting: int,
+        seconds: float,
+        metrics: RolloutMetrics,
+    ) -> None:
         self._board = board
         self._ask = ask
         self._clock = clock
         self._seconds = seconds
+        self._metrics = metrics
         self._queue: asyncio.Queue[_Shown] = asyncio.Queue(maxsize=waiting)
         self._task: asyncio.Task[None] | None = None
         board.mirror(self.offer)
@@ -62,6 +73,7 @@ class Mirror:
     def offer(self, ctx: Context, split: Split, instances: Sequence[Mapping[str, Json]], answer: Predictions) -> bool:
         """Take a call; whether there was room."""
         if self._queue.full():
+            self._metrics.mirrored(split.record.rollout.model, "dropped")
             return False
         self._queue.put_nowait(_Shown(ctx, split, instances, answer))
         return True
@@ -94,9 +106,12 @@ class Mirror:
             )
         except StanchionError:
             split.tally(arm).failed()
+            self._metrics.mirrored(rollout.model, "failed")
             return
         count(split.tally(arm), answer, time.perf_counter() - started)
-        if answer.served_by == shown.answer.served_by == "primary":
+        comparable = answer.served_by == shown.answer.served_by == "primary"
+        self._metrics.mirrored(rollout.model, "compared" if comparable else "uncompared")
+        if comparable:
             self._compare(split, shown, answer)
 
     def _compare(self, split: Split, shown: _Shown, answer: Predictions) -> None:
@@ -108,6 +123,7 @@ class Mirror:
             size = differs(theirs.values, mine.values)
             tally.compared += 1
             tally.difference += size
+            self._metrics.differed(split.record.rollout.model, size)
             tally.disagreements += size > _SAME
             if size > _SAME and (largest is None or size > largest[0]):
                 largest = (size, _text(theirs.values), _text(mine.values))
