@@ -69,6 +69,15 @@ class Span:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A view's fields, row by row of a spine. `present` says where the view has values, `status` what it says where."""
+
+    fields: pyarrow.Table
+    present: pyarrow.ChunkedArray
+    status: pyarrow.ChunkedArray | None = None
+
+
 class Session(Protocol):
     """One piece of work of the offline engine. Its methods block, so they are called in a thread."""
 
@@ -77,9 +86,9 @@ class Session(Protocol):
         ...
 
     def history(
-        self, spine: pyarrow.Table, keys: Sequence[str], time: str, *, late: bool
-    ) -> Sequence[tuple[pyarrow.Table, str]]:
-        """For each relation its plan's fields, row by row of the spine, and the column that says if it is present."""
+        self, spine: pyarrow.Table, keys: Sequence[str], time: str, *, late: bool, status: bool = False
+    ) -> Sequence[Joined]:
+        """What each relation has for the spine, row by row; with `status` the view's status as well."""
         ...
 
     def occurrences(self, span: Span, *, known: int | None = None) -> Iterator[Mapping[str, Sequence[Any]]]:

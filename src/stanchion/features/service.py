@@ -109,11 +109,18 @@ class FeatureService(Features):
         return readings
 
     def historical(
-        self, ctx: Context, service: str, spine: bytes, *, time: str, as_of: Literal["known", "event"] = "known"
+        self,
+        ctx: Context,
+        service: str,
+        spine: bytes,
+        *,
+        time: str,
+        as_of: Literal["known", "event"] = "known",
+        status: bool = False,
     ) -> AsyncIterator[bytes]:
         if self._historical is None:
             raise Misconfigured("this feature store has no offline side")
-        return self._historical.historical(ctx, service, spine, time=time, as_of=as_of)
+        return self._historical.historical(ctx, service, spine, time=time, as_of=as_of, status=status)
 
     def materialise(
         self, ctx: Context, view: str, *, start: datetime | None = None, end: datetime | None = None

@@ -146,12 +146,13 @@ class OfflineFeaturesSuite:
 
     @staticmethod
     async def joined(
-        features: Features, service: str, content: bytes, *, as_of: Literal["known", "event"] = "known"
+        features: Features, service: str, content: bytes, *, as_of: Literal["known", "event"] = "known", **more: Any
     ) -> Any:
         """The training set as a table."""
         import pyarrow
 
-        pieces = [piece async for piece in features.historical(ADA, service, content, time="asked", as_of=as_of)]
+        found = features.historical(ADA, service, content, time="asked", as_of=as_of, **more)
+        pieces = [piece async for piece in found]
         return pyarrow.ipc.open_stream(b"".join(pieces)).read_all()
 
     async def test_features_stand_behind_the_spine_in_its_order(self, features: Features, clock: FakeClock) -> None:
@@ -216,6 +217,18 @@ class OfflineFeaturesSuite:
         )
         table = await self.joined(features, "fraud", content)
         assert table["name"].to_pylist() == ["Ann", "Ann", None, None]
+
+    async def test_what_a_view_says_of_a_row_stands_last_if_asked_for(
+        self, features: Features, clock: FakeClock
+    ) -> None:
+        at, moment = clock.now(), timedelta(microseconds=1)
+        await features.push(ADA, "profiles", [Row("ann", {"name": "Ann", "limit": 10.0}, at)])
+        moments = [at, at + HOUR + moment, at + 2 * HOUR + moment, at - moment]
+        content = spine(moments, card=["none"] * 4, customer=["ann"] * 4, price=[1.0] * 4)
+        table = await self.joined(features, "fraud", content, status=True)
+        assert table.column_names[-3:] == ["share", "status:spending", "status:profiles"]
+        assert table["status:profiles"].to_pylist() == ["present", "stale", "unknown", "unknown"]
+        assert table["status:spending"].to_pylist() == ["unknown"] * 4
 
     async def test_keys_may_be_any_text_that_every_database_holds(self, features: Features, clock: FakeClock) -> None:
         for key in ("a b", "ä/é", "x' OR 1=1 --", '"', "\U0001f600"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...core.errors import InvalidInput, Misconfigured, Unavailable
-from ..ports import Logged, Offline, Relation, Session, Span
+from ..ports import Joined, Logged, Offline, Relation, Session, Span
 from ..windows.plan import Kind, quoted
 from ..windows.sql import joined, newest, select, windows
 from ..windows.values import inner
@@ -104,18 +104,18 @@ class DuckSession(Session):
             self._add(name, _log_page(relation, rows), first=first)
 
     def history(
-        self, spine: pyarrow.Table, keys: Sequence[str], time: str, *, late: bool
-    ) -> Sequence[tuple[pyarrow.Table, str]]:
+        self, spine: pyarrow.Table, keys: Sequence[str], time: str, *, late: bool, status: bool = False
+    ) -> Sequence[Joined]:
         with _trouble():
             self._spine(spine, keys, time)
             joins, fields = list[str](), list[str]()
             for number, relation in enumerate(self._relations):
-                more, made = self._joined(number, relation, late=late)
+                more, made = self._joined(number, relation, late=late, status=status)
                 joins.append(more)
                 fields += made
             query = select(", ".join(fields), "spine s", *joins, "ORDER BY s.r")
             found = self._link.sql(query).to_arrow_table()
-        return self._split(found)
+        return self._split(found, status=status)
 
     def occurrences(self, span: Span, *, known: int | None = None) -> Iterator[Mapping[str, Sequence[Any]]]:
         with _trouble():
@@ -151,7 +151,7 @@ class DuckSession(Session):
         types = self._describe("given")
         self._keys = [types[key] for key in keys]
 
-    def _joined(self, number: int, relation: Relation, *, late: bool) -> tuple[str, list[str]]:
+    def _joined(self, number: int, relation: Relation, *, late: bool, status: bool) -> tuple[str, list[str]]:
         plan = relation.plan
         key = self._key(number, relation)
         name = f"rows_{number}"
@@ -165,7 +165,7 @@ class DuckSession(Session):
         if plan.groups:
             mine = f"({select(f'r, {spine_key} AS k, t', 'spine')})"
             summed = windows(plan, name, mine, late=versions)
-        joins, fields = joined(plan, heads, summed, f"_{number}", f"s.{spine_key}")
+        joins, fields = joined(plan, heads, summed, f"_{number}", f"s.{spine_key}", status=status)
         return joins, fields
 
     def _key(self, number: int, relation: Relation) -> str:
@@ -218,14 +218,15 @@ class DuckSession(Session):
     def _describe(self, name: str) -> dict[str, str]:
         return {row[0]: row[1] for row in self._link.execute(f"DESCRIBE {name}").fetchall()}
 
-    def _split(self, found: pyarrow.Table) -> Sequence[tuple[pyarrow.Table, str]]:
+    def _split(self, found: pyarrow.Table, *, status: bool) -> Sequence[Joined]:
         """The answer by relation. Fields of different views may have one name until then."""
         parts, first = [], 0
         for relation in self._relations:
-            names = [*relation.plan.fields, "present"]
-            part = found.select(list(range(first, first + len(names)))).rename_columns(names)
-            parts.append((part, "present"))
+            names = list(relation.plan.fields)
+            fields = found.select(list(range(first, first + len(names)))).rename_columns(names)
             first += len(names)
+            parts.append(Joined(fields, found.column(first), found.column(first + 1) if status else None))
+            first += 2 if status else 1
         return parts
 
 

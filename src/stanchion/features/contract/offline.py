@@ -31,7 +31,14 @@ class OfflineFeatures(Protocol):
 
     @action("features:train", effect="read", resource="FeatureService", by="service", seconds=3600)
     def historical(
-        self, ctx: Context, service: str, spine: bytes, *, time: str, as_of: Literal["known", "event"] = "known"
+        self,
+        ctx: Context,
+        service: str,
+        spine: bytes,
+        *,
+        time: str,
+        as_of: Literal["known", "event"] = "known",
+        status: bool = False,
     ) -> AsyncIterator[bytes]:
         """The spine's rows, each with the service's features as they were at its `time`, in the spine's order.
 
@@ -39,7 +46,9 @@ class OfflineFeatures(Protocol):
         the request; pieces of the answer joined are one Arrow IPC stream with the spine's columns and the features
         behind them. `known` counts only rows that were known at that time, late data and corrections included as
         they arrived; `event` goes by event time alone. A value past its view's TTL is null, as it is online.
-        Raises NotFound, InvalidInput, PayloadTooLarge.
+        With `status` a column `status:VIEW` for each view stands last, with what the view says: present, stale (its
+        newest event is past the TTL) or unknown (it is past twice the TTL and all windows, or there is none).
+        Raises NotFound, InvalidInput (also for rows from before what is kept of pushed ones), PayloadTooLarge.
         """
         ...
 

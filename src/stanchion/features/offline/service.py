@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from ...core.context import Context
 from ...core.errors import InvalidInput, NotFound
 from ..contract import ServiceSpec
-from ..ports import Log, Offline, Relation, Session, Span
+from ..ports import Joined, Log, Offline, Relation, Session, Span
 from ..transforms import Transform
 from .relations import Relations, log_name
 from .spine import Limits, Spine, read_spine, request_fields
@@ -43,19 +43,27 @@ class Historical:
         self._turn = asyncio.Lock()
 
     async def historical(
-        self, ctx: Context, service: str, spine: bytes, *, time: str, as_of: Literal["known", "event"] = "known"
+        self,
+        ctx: Context,
+        service: str,
+        spine: bytes,
+        *,
+        time: str,
+        as_of: Literal["known", "event"] = "known",
+        status: bool = False,
     ) -> AsyncIterator[bytes]:
         """As `OfflineFeatures.historical`. Raises what it raises."""
         relations, transforms = await self._parts(ctx, service)
         entities = list(dict.fromkeys(relation.plan.entity for relation in relations))
         features = [field for relation in relations for field in relation.plan.fields]
         features += [field for transform in transforms for field in transform.fields]
+        features += [status_column(relation.plan.name) for relation in relations if status]
         async with self._turn:
             given = await asyncio.to_thread(
                 read_spine, spine, time=time, entities=entities, features=features, limits=self._limits
             )
             asked = await asyncio.to_thread(request_fields, given, transforms)
-            joined = await self._joined(ctx, given, relations, late=as_of == "known")
+            joined = await self._joined(ctx, given, relations, late=as_of == "known", status=status)
             made = await asyncio.to_thread(_computed, given, relations, joined, transforms, asked)
         pieces = _pieces(made)
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
@@ -69,15 +77,17 @@ class Historical:
         return relations, [self._transforms[name] for name in spec.on_demand]
 
     async def _joined(
-        self, ctx: Context, spine: Spine, relations: Sequence[Relation], *, late: bool
-    ) -> Sequence[tuple[pyarrow.Table, str]]:
-        span = needed(spine, relations)
+        self, ctx: Context, spine: Spine, relations: Sequence[Relation], *, late: bool, status: bool
+    ) -> Sequence[Joined]:
+        span = needed(spine, relations, status=status)
         keys = [relation.plan.entity for relation in relations]
         with ExitStack() as stack:
             session = await asyncio.to_thread(stack.enter_context, self._engine.open(relations, span))
             for number, relation in enumerate(relations):
                 await filled(session, number, relation, self._relations.log, ctx.tenant, span)
-            return await interruptible(session, lambda: session.history(spine.table, keys, spine.time, late=late))
+            return await interruptible(
+                session, lambda: session.history(spine.table, keys, spine.time, late=late, status=status)
+            )
 
 
 async def filled(session: Session, number: int, relation: Relation, log: Log, tenant: str, span: Span) -> None:
@@ -101,12 +111,15 @@ async def interruptible(session: Session, work: Callable[[], T]) -> T:
         raise
 
 
-def needed(spine: Spine, relations: Sequence[Relation]) -> Span:
-    """The stretch of event time that can matter to the spine: no more of a table is read."""
+def needed(spine: Spine, relations: Sequence[Relation], *, status: bool = False) -> Span:
+    """The stretch of event time that can matter to the spine: no more of a table is read.
+
+    To tell a stale entity from an unknown one, rows matter for as long as they are remembered online.
+    """
     if spine.first is None or spine.last is None:
         return Span(0, 0)
     first = spine.first
-    starts = [first - relation.plan.ttl for relation in relations]
+    starts = [first - (relation.plan.memory if status else relation.plan.ttl) for relation in relations]
     starts += [relation.plan.reach(first) for relation in relations if relation.plan.groups]
     return Span(min(starts), spine.last + 1)
 
@@ -114,19 +127,21 @@ def needed(spine: Spine, relations: Sequence[Relation]) -> Span:
 def _computed(
     spine: Spine,
     relations: Sequence[Relation],
-    joined: Sequence[tuple[pyarrow.Table, str]],
+    joined: Sequence[Joined],
     transforms: Sequence[Transform],
     asked: Sequence[Sequence[dict[str, Any]]],
 ) -> pyarrow.Table:
-    """The spine with all features behind its columns."""
+    """The spine with all features behind its columns, and behind them what each view says where that was asked for."""
     table = spine.table
-    for part, present in joined:
-        for name in part.column_names:
-            if name != present:
-                table = table.append_column(name, part[name])
+    for part in joined:
+        for name in part.fields.column_names:
+            table = table.append_column(name, part.fields[name])
     by_view = {relation.plan.name: part for relation, part in zip(relations, joined, strict=True)}
     for transform, requests in zip(transforms, asked, strict=True):
         table = _transformed(table, transform, requests, [by_view[view] for view in transform.views])
+    for relation, part in zip(relations, joined, strict=True):
+        if part.status is not None:
+            table = table.append_column(status_column(relation.plan.name), part.status)
     return table
 
 
@@ -134,16 +149,17 @@ def _transformed(
     table: pyarrow.Table,
     transform: Transform,
     requests: Sequence[dict[str, Any]],
-    views: Sequence[tuple[pyarrow.Table, str]],
+    views: Sequence[Joined],
 ) -> pyarrow.Table:
     """The table with the transform's output. It is called where all its views are present, as it is online."""
     import pyarrow
 
     rows: list[dict[str, Any]] = [{} for _ in requests]
     known = [True] * len(requests)
-    for part, present in views:
-        for index, row in enumerate(part.to_pylist()):
-            known[index] &= row.pop(present)
+    for part in views:
+        present = part.present.to_pylist()
+        for index, row in enumerate(part.fields.to_pylist()):
+            known[index] &= present[index]
             rows[index].update(row)
     made = [
         transform.compute(row, request) if there else transform.none()
@@ -156,6 +172,11 @@ def _transformed(
             raise InvalidInput(f"the output {name} of the transform {transform.name} is no {kind}: {error}") from error
         table = table.append_column(name, column)
     return table
+
+
+def status_column(view: str) -> str:
+    """The column that holds what a view says of each row. No field can have this name."""
+    return f"status:{view}"
 
 
 def arrow_type(kind: str) -> pyarrow.DataType | None:

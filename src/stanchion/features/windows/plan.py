@@ -83,6 +83,11 @@ class Plan:
         if not _LIMITS[0] <= spec.limit <= _LIMITS[1]:
             raise Misconfigured(f"the limit of the feature view {spec.name} must be {_LIMITS[0]} to {_LIMITS[1]:,}")
 
+    @property
+    def memory(self) -> int:
+        """For how many microseconds an entity is remembered after its newest event: then it is unknown, not stale."""
+        return max([2 * self.ttl, *(group.width + group.hop for group in self.groups)])
+
     def reach(self, at: int) -> int:
         """The earliest event time that any window needs when the view is read at `at`."""
         return min(group.far_end(at) for group in self.groups)

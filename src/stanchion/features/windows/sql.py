@@ -82,10 +82,13 @@ def windows(plan: Plan, rows: str, spine: str, *, late: bool) -> str:
     )
 
 
-def joined(plan: Plan, newest: Newest, windows: str | None, alias: str, key: str) -> tuple[str, list[str]]:
+def joined(
+    plan: Plan, newest: Newest, windows: str | None, alias: str, key: str, *, status: bool = False
+) -> tuple[str, list[str]]:
     """The joins that add a view to a spine `s`, and what they give: each of the plan's fields, then `present`.
 
-    `alias` sets the view's relations apart from those of others, `key` is the spine's key.
+    `alias` sets the view's relations apart from those of others, `key` is the spine's key. With `status` the view's
+    status stands behind all: the rows must then reach as far back as `Plan.memory` says.
     """
     head, sums = f"{alias}h", f"{alias}w"
     joins = f"ASOF LEFT JOIN ({newest.rows}) {head} ON {key} = {head}.k AND {newest.moment} >= {head}.v"
@@ -97,7 +100,14 @@ def joined(plan: Plan, newest: Newest, windows: str | None, alias: str, key: str
     for group in plan.groups:
         made.update({measure.field: _filled(plan, measure, sums) for measure in group.measures})
     fields = [f"CASE WHEN {present} THEN {made[field]} END AS {quoted(field)}" for field in plan.fields]
-    return joins, [*fields, f"{present} AS present"]
+    told = [f"{_status(plan, head, present)} AS status"] if status else []
+    return joins, [*fields, f"{present} AS present", *told]
+
+
+def _status(plan: Plan, head: str, present: str) -> str:
+    """What the view says of a row, as it does online: within the ttl and yet not present, it has too many events."""
+    stale = f"WHEN {head}.a < s.t - {plan.ttl} AND {head}.a >= s.t - {plan.memory} THEN 'stale'"
+    return f"CASE WHEN {present} THEN 'present' {stale} ELSE 'unknown' END"
 
 
 def _versions(plan: Plan, rows: str, *, late: bool) -> str:
