@@ -1,0 +1,1 @@
+"""How upstreams are reached, and the model that needs none."""

@@ -1,0 +1,157 @@
+"""What the gateway needs: forms of clients, dialects of upstreams, a way to reach them, prices and purses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..core.context import Context
+from .contract.calls import Ask, Usage
+from .wire.conversation import Answer, Conversation, Step
+
+
+class Renderer(Protocol):
+    """Writes the steps of one streamed answer in a client's form."""
+
+    def step(self, step: Step) -> bytes:
+        """The bytes of server-sent events that tell of the step; may be empty."""
+        ...
+
+    def end(self) -> bytes:
+        """The last bytes, after every step; only for an answer that ended."""
+        ...
+
+    def fail(self, problem: Mapping[str, object]) -> bytes:
+        """An error event in the client's form: nobody may take what came so far for a whole answer."""
+        ...
+
+
+class Form(Protocol):
+    """The form of a client's requests and answers, such as OpenAI's chat completions."""
+
+    def parse(self, ask: Ask) -> Conversation:
+        """Raises InvalidInput with the field's path."""
+        ...
+
+    def whole(self, answer: Answer, *, asked: Conversation, model: str) -> bytes:
+        """The answer as a JSON document. `model` is the name that the client asked for."""
+        ...
+
+    def renderer(self, *, asked: Conversation, model: str) -> Renderer:
+        """For one streamed answer."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads one streamed answer of an upstream."""
+
+    def feed(self, data: bytes) -> Sequence[Step]:
+        """The steps that these bytes complete. Raises Unavailable for what is not the dialect's stream."""
+        ...
+
+    def close(self) -> Sequence[Step]:
+        """The steps that the end of the bytes completes. The answer is whole only if an `Ended` was among all."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A request to an upstream. `path` is appended to its base URL; `body` is signed as it is, where it is signed."""
+
+    path: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Dialect(Protocol):
+    """How one family of upstreams wants to be asked, and how it answers."""
+
+    def request(self, asked: Conversation, model: str) -> Wire:
+        """Raises InvalidInput for what the upstream cannot do."""
+        ...
+
+    def answer(self, body: bytes) -> Answer:
+        """Raises Unavailable for a document that is no answer of this dialect."""
+        ...
+
+    def reader(self) -> Reader:
+        """For one streamed answer."""
+        ...
+
+
+class Response(Protocol):
+    """An upstream's answer whose head has come."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self) -> bytes:
+        """The whole body, within the limit of size. Raises Unavailable where it is cut off."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises Unavailable where it is cut off."""
+        ...
+
+
+class Transport(Protocol):
+    """Reaches one upstream over HTTP."""
+
+    def send(self, ctx: Context, wire: Wire) -> AbstractAsyncContextManager[Response]:
+        """POST it. Raises Unavailable where no connection is made, DeadlineExceeded with the caller's time."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class Price(Protocol):
+    """What one model costs, as of one version of the price table."""
+
+    version: str
+
+    def cost(self, usage: Usage) -> int:
+        """Picodollars, rounded up."""
+        ...
+
+
+class Prices(Protocol):
+    """The table of prices."""
+
+    def price(self, provider: str, model: str) -> Price | None:
+        """None where the model has no known price."""
+        ...
+
+
+class Reserve(Protocol):
+    """Money and tokens set aside for one call under way."""
+
+    @property
+    def most(self) -> int:
+        """Picodollars."""
+        ...
+
+
+class Purse(Protocol):
+    """Holds every call to the budgets of its tenant, team and key."""
+
+    async def reserve(
+        self, ctx: Context, *, provider: str, model: str, tokens: int, most: int, tags: Mapping[str, str]
+    ) -> Reserve:
+        """Set `most` picodollars and `tokens` aside in every budget that covers the call, in all or in none.
+
+        Raises BudgetExceeded with the seconds until it would fit, and the budget's name.
+        """
+        ...
+
+    async def settle(self, ctx: Context, reserve: Reserve, usage: Usage, *, price: Price | None, outcome: str) -> int:
+        """Replace the reserve by what the call cost, for good; the picodollars. May be called once more after a
+        failure of the store without counting twice."""
+        ...
+
+    async def release(self, ctx: Context, reserve: Reserve) -> None:
+        """Give the reserve back: nothing was used."""
+        ...
