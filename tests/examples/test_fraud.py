@@ -91,7 +91,7 @@ async def test_every_logged_vector_equals_the_offline_join(
         # A card that has paid nothing for sixty days has no behaviour: it is left to the rung that reads none.
         assert set(rungs) <= {"primary", "rule", "default"}
         assert rungs.count("primary") > LIVE * 0.9
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             # Vectors are logged behind the answers.
             while (report := await features.skew(running.ctx, "card_behaviour", limit=LIVE)).compared < LIVE:
                 await asyncio.sleep(0.05)

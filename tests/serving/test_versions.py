@@ -47,7 +47,7 @@ async def test_a_moved_alias_is_followed(serving: Any, bench: Any, ctx: Any, cus
     await bench.registry.alias(ctx, "churn", "best", "1.0.0")
     assert (await serving.predict(ctx, "churn@best", [customer])).version == "1.0.0"
     await bench.registry.alias(ctx, "churn", "best", "1.1.0")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await serving.predict(ctx, "churn@best", [customer])).version != "1.1.0":
             await asyncio.sleep(0)
 

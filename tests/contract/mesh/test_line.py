@@ -28,7 +28,7 @@ async def place(placed: Any) -> AsyncIterator[Any]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what the far side does after the line was cut: nobody tells of it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

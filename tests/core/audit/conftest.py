@@ -81,7 +81,7 @@ class Rig:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what another thread does: it has no event to wait for."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

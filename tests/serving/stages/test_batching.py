@@ -48,7 +48,7 @@ def ranked(items: Sequence[Any], priority: str) -> Ranked:
 
 
 async def settled(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 
@@ -239,7 +239,7 @@ async def test_too_many_calls_are_told_when_to_come_back_over_http(start: Any) -
             return await run.predict("double", {"value": value}, options={"priority": "interactive"})
 
         async def waiting(count: int) -> None:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while (await run.serving.describe(run.ctx, "double")).batch.waiting != count:
                     await asyncio.sleep(0)
 

@@ -261,13 +261,13 @@ async def test_a_promotion_leaves_no_old_answer(bench: Any, ctx: Any, customer: 
     await service.start()
     assert [(await service.predict(ctx, "churn", [customer])).served_by for _ in range(2)] == ["primary", "cache"]
     new = await bench.register("new", 0.9, promote=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await service.describe(ctx, "churn")).version != new.version:
             await asyncio.sleep(0.001)
     answer = await service.predict(ctx, "churn", [customer])
     assert (answer.served_by, answer.items[0].values["probability"]) == ("primary", 0.9)
     await bench.registry.rollback(ctx, "churn", reason="worse")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await service.describe(ctx, "churn")).version != "1.0.0":
             await asyncio.sleep(0.001)
     answer = await service.predict(ctx, "churn", [customer])

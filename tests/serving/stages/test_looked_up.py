@@ -146,7 +146,7 @@ async def test_used_vectors_are_told_to_the_feature_store(start: Any) -> None:
         enricher._logger._features = service
         ctx = run.ctx
         await run.serving.predict(ctx, "risk", [{"customer": "ada", "amount": 20.0}])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not seen:
                 await asyncio.sleep(0)
         [(name, [logged])] = seen
@@ -159,11 +159,11 @@ async def test_a_new_value_is_seen_through_the_cache(start: Any) -> None:
     async with start(system(cache=Cache(ttl=600)), clock=clock) as run:
         await push(run, "ada", 200.0, clock)
         asked = [{"customer": "ada", "amount": 50.0}]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await run.serving.predict(run.ctx, "risk", asked)).served_by != "cache":
                 await asyncio.sleep(0.01)
         await push(run, "ada", 100.0, clock)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await run.serving.predict(run.ctx, "risk", asked)).items[0].values["probability"] != 0.5:
                 await asyncio.sleep(0.01)
 
