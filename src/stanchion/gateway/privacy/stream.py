@@ -1,0 +1,47 @@
+"""The words of a streamed answer, looked through as they come: what might still become something is held back."""
+
+from __future__ import annotations
+
+from ...core.context import Context
+from .guard import Guard, Verdict
+from .tokens import PREFIX
+
+_HELD = 128  # characters: the longest of what has no end mark of its own, such as an address
+_MOST = 32_768
+
+
+class AnswerStream:
+    """One answer. Without rules for answers only what may be the beginning of a token is held back."""
+
+    def __init__(self, guard: Guard, ctx: Context, verdict: Verdict) -> None:
+        self._guard = guard
+        self._ctx = ctx
+        self._verdict = verdict
+        self._held = ""
+
+    async def feed(self, text: str) -> str:
+        """What may be given of the answer so far. Raises NotAllowed."""
+        whole = self._held + text
+        cut = self._cut(whole)
+        self._held = whole[cut:]
+        return await self._given(whole[:cut])
+
+    async def end(self) -> str:
+        """The rest. Raises NotAllowed."""
+        rest, self._held = self._held, ""
+        return await self._given(rest)
+
+    async def _given(self, text: str) -> str:
+        return await self._guard.answered(self._ctx, text, self._verdict) if text else ""
+
+    def _cut(self, whole: str) -> int:
+        if not self._guard.watches_answers:
+            open_token = PREFIX.search(whole, max(0, len(whole) - 44))
+            return len(whole) if open_token is None else open_token.start()
+        cut = len(whole) - _HELD
+        if cut <= 0:
+            return 0
+        # Never within a word, and never within what was found: its rest may be still to come.
+        cut = max(whole.rfind(" ", 0, cut), whole.rfind("\n", 0, cut)) + 1
+        cut = min([cut, *(start for start, end in self._guard.stretches(whole) if start < cut < end)])
+        return cut if len(whole) - cut < _MOST else len(whole) - _HELD
