@@ -297,6 +297,7 @@ def batch(
     most_bad: Annotated[float, typer.Option(help="Share of rows that may be quarantined.")] = 0.5,
     delimiter: Annotated[str, typer.Option(help="What separates the cells of a CSV file.")] = ",",
     threads: Annotated[int, typer.Option(help="Threads to predict on [default: one for each core].")] = 0,
+    time: Annotated[str, typer.Option(help="Column of each row's moment, by which lacking features are joined.")] = "",
     data: Data = DATA,
     json: Json = False,
 ) -> None:
@@ -304,7 +305,7 @@ def batch(
     from .commands.batch import Told, batched
 
     told = Told(
-        source, output, chunk, resume, overwrite, key, keep or [], extra, reference, most_bad, delimiter, threads
+        source, output, chunk, resume, overwrite, key, keep or [], extra, reference, most_bad, delimiter, threads, time
     )
     raise typer.Exit(batched(file, model, told, data=data, json=json))
 

@@ -104,7 +104,7 @@ async def build(parts: Parts, settings: ServingSettings) -> ServingService:
     pool = Pool(threads=settings.threads, waiting=settings.waiting)
     batches = BatchService(
         store=BatchStore(parts.database, parts.clock),
-        engines=Engines(registry, runtime, pool, settings.batch_threads),
+        engines=Engines(registry, runtime, pool, settings.batch_threads, parts.find(Features)),
         folders=Folders(settings.batch_folders, owner=parts.tenant),
         specs=specs,
         owner=parts.tenant,

@@ -15,7 +15,7 @@ from ...core.errors import InvalidInput, Unavailable
 from ...serving import BatchJob, BatchOrder, BatchReport, Extra, Serving
 from .office import DONE, Options, opened, operator, run, show, table
 
-_MODULES = ("registry", "serving")
+_MODULES = ("features", "registry", "serving")
 Work = Callable[[Options, Serving, Context], Awaitable[None]]
 
 
@@ -34,6 +34,7 @@ class Told(NamedTuple):
     most_bad: float
     delimiter: str
     threads: int
+    time: str
 
 
 def batched(file: Path, model: str, told: Told, *, data: Path, json: bool) -> int:
@@ -71,6 +72,7 @@ def _order(told: Told) -> BatchOrder:
         threads=told.threads or os.cpu_count() or 1,
         overwrite=told.overwrite,
         resume=told.resume,
+        time=told.time,
     )
 
 

@@ -26,16 +26,17 @@ _RESERVED = frozenset({ROW, PROBLEMS, RAW})
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which columns of an input are read: `fields` are checked, `kept` are copied to the output."""
+    """Which columns of an input are read: `fields` are checked, `kept` are copied to the output, `time` is a moment."""
 
     fields: Sequence[str]
     kept: Sequence[str]
     ignored: Sequence[str]
+    time: str = ""
 
     @property
     def columns(self) -> Sequence[str]:
         """Every column that is read, once, in the order of the input."""
-        return list(dict.fromkeys((*self.fields, *self.kept)))
+        return list(dict.fromkeys((*self.fields, *self.kept, *([self.time] if self.time else []))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,18 @@ class Checker:
         }
         self._instances = instances
 
-    def plan(self, described: Described, *, keep: Sequence[str], extra: Extra, taken: Sequence[str]) -> Plan:
-        """What is read of an input; `taken` are names of the output. Raises InvalidInput with every faulty column."""
+    @property
+    def names(self) -> Sequence[str]:
+        """The fields that are checked."""
+        return list(self._by_name)
+
+    def plan(
+        self, described: Described, *, keep: Sequence[str], extra: Extra, taken: Sequence[str], time: str = ""
+    ) -> Plan:
+        """What is read of an input; `taken` are names of the output, `time` is a column of moments.
+
+        Raises InvalidInput with every faulty column.
+        """
         names, problems = set(described.names), []
         for rule in self.rules:
             if rule.required and not rule.nullable and rule.name not in names:
@@ -84,7 +95,7 @@ class Checker:
             problems += [
                 FieldProblem(f"$.{name}", f"The model has no such field{_near(name, known)}")
                 for name in unknown
-                if name not in keep
+                if name not in keep and name != time
             ]
         identifiers = [rule.name for rule in self.rules if rule.identifier and rule.name in names]
         kept = list(dict.fromkeys((*identifiers, *keep, *(unknown if extra == "keep" else ()))))
@@ -98,7 +109,7 @@ class Checker:
             )
         fields = [name for name in described.names if name in self._by_name]
         ignored = [name for name in unknown if name not in kept]
-        return Plan(fields, kept, ignored)
+        return Plan(fields, kept, ignored, time)
 
     def check_types(self, table: pyarrow.Table) -> None:
         """Raise InvalidInput if a column's type can hold no value of its field: every row would be quarantined."""
@@ -155,6 +166,16 @@ class Checker:
                 bad.append(place)
                 told.append(reasons(error.fields))
         return bad, told
+
+    def values(self, table: pyarrow.Table, names: Sequence[str], places: Sequence[int]) -> list[dict[str, Any]]:
+        """These fields of the rows at those places, which must be sound, as plain values with their defaults."""
+        import pyarrow
+
+        defaults = {name: rule.default for name, rule in self._by_name.items() if name in names and rule.defaulted}
+        there = [name for name in names if name in table.column_names and name in self._by_name]
+        chosen = pyarrow.array(list(places), pyarrow.int64())
+        rows = table.select(there).take(chosen).to_pylist() if there else [{} for _ in places]
+        return [{**defaults, **instance_of(row, self._by_name)} for row in rows]
 
     def _as_instances(self, table: pyarrow.Table, places: Any) -> list[Any]:
         rows = table.take(places).to_pylist()

@@ -34,6 +34,9 @@ class BatchBody(BaseModel):
     most_bad: float = Field(0.5, ge=0, le=1, description="Share of rows that may be quarantined.")
     picture: bool = Field(True, description="Draw the report as well.")
     overwrite: bool = Field(False, description="Replace an output that exists.")
+    time: str = Field(
+        "", max_length=256, description="The column with each row's moment, by which lacking features are looked up."
+    )
     resume: bool = Field(False, description="Go on with a job of the same key that was interrupted.")
 
 

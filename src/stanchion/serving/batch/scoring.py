@@ -48,6 +48,14 @@ class Scorer(Protocol):
         """Predictions in the order of the sound rows. Raises Unavailable, and what the model raises."""
         ...
 
+    def told(self, outcomes: Sequence[Mapping[str, Any]]) -> Scored:
+        """Outcomes of other rungs as columns of the output."""
+        ...
+
+    def checker_without(self, names: Sequence[str]) -> Checker:
+        """A checker that asks for none of these looked-up features."""
+        ...
+
     def close(self) -> None:
         """Let go of the threads."""
         ...
@@ -61,6 +69,33 @@ class Scored:
     probability: numpy.ndarray[Any, Any] | None
     labels: pyarrow.Array | None
 
+    def joined(self, other: Scored) -> Scored:
+        """These predictions and others behind them."""
+        import numpy
+        import pyarrow
+
+        columns = {
+            name: pyarrow.concat_arrays([_decoded(each), _decoded(other.columns[name])])
+            for name, each in self.columns.items()
+        }
+        labels = None
+        if self.labels is not None and other.labels is not None:
+            labels = pyarrow.concat_arrays([_decoded(self.labels), _decoded(other.labels)]).dictionary_encode()
+        probability = None
+        if self.probability is not None and other.probability is not None:
+            probability = numpy.concatenate([self.probability, other.probability])
+        return Scored(columns, probability, labels)
+
+    def taken(self, order: pyarrow.Array) -> Scored:
+        """The predictions at these places; what is counted of them has no order."""
+        return Scored({name: each.take(order) for name, each in self.columns.items()}, self.probability, self.labels)
+
+
+def _decoded(array: pyarrow.Array) -> pyarrow.Array:
+    import pyarrow
+
+    return array.dictionary_decode() if pyarrow.types.is_dictionary(array.type) else array
+
 
 class GraphScorer(Scorer):
     """A registered version's primary graph, run in slices on threads of its own."""
@@ -70,7 +105,8 @@ class GraphScorer(Scorer):
         self.manifest = version.manifest_sha256
         found = version.metadata.get("reference")
         self.reference = found if isinstance(found, Mapping) else None
-        self.checker = Checker(_with_features(version.input_schema, package), package.columns)
+        self._schema = _with_features(version.input_schema, package)
+        self.checker = Checker(self._schema, package.columns)
         self._package = package
         self._graph = graph
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="batch")
@@ -118,6 +154,23 @@ class GraphScorer(Scorer):
         columns[self._package.probability] = pyarrow.array(probability)
         return Scored(columns, probability, labels)
 
+    def told(self, outcomes: Sequence[Mapping[str, Any]]) -> Scored:
+        import numpy
+        import pyarrow
+
+        probability = numpy.array([float(each[self._package.probability]) for each in outcomes], dtype=numpy.float64)
+        columns: dict[str, pyarrow.Array] = {}
+        labels = None
+        if self._package.label is not None:
+            labels = pyarrow.array([each[self._package.label] for each in outcomes], pyarrow.string())
+            columns[self._package.label] = labels
+        columns[self._package.probability] = pyarrow.array(probability)
+        return Scored(columns, probability, labels)
+
+    def checker_without(self, names: Sequence[str]) -> Checker:
+        columns = [column for column in self._package.columns if column.name not in names]
+        return Checker(_without(self._schema, names), columns)
+
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -135,15 +188,18 @@ class FunctionScorer(Scorer):
         self._call = function_call(spec, pool=pool)
 
     async def score(self, ctx: Context, admitted: Admitted) -> Scored:
-        import numpy
-        import pyarrow
-
         answers: list[Mapping[str, Any]] = []
         for start in range(0, len(admitted.instances), SLICE):
             items = [self._spec.input.model_validate(each) for each in admitted.instances[start : start + SLICE]]
             answers += await self._call(ctx, items)
+        return self.told(answers)
+
+    def told(self, outcomes: Sequence[Mapping[str, Any]]) -> Scored:
+        import numpy
+        import pyarrow
+
         columns = {
-            name: pyarrow.array(_cells([answer.get(name) for answer in answers], kind), kind)
+            name: pyarrow.array(_cells([each.get(name) for each in outcomes], kind), kind)
             for name, kind in _kinds(self._properties).items()
         }
         probability = columns.get("probability")
@@ -152,6 +208,9 @@ class FunctionScorer(Scorer):
         values = probability.to_numpy(zero_copy_only=False)
         return Scored(columns, values if bool(numpy.all((values >= 0) & (values <= 1))) else None, None)
 
+    def checker_without(self, names: Sequence[str]) -> Checker:
+        return Checker(_without(self._spec.input.model_json_schema(), names), (), instances=True)
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -159,8 +218,7 @@ class FunctionScorer(Scorer):
 def _with_features(schema: Mapping[str, Any], package: Package) -> Mapping[str, Any]:
     """The input schema with the looked-up features as fields of their own: a table for a batch brings them along.
 
-    They were joined before, as they were known at each row's moment: what the online store holds now is not what was
-    true of rows of the past.
+    They were joined before; a job that looks them up itself has a checker without them.
     """
     own = schema.get("properties", {})
     joined: dict[str, Any] = {}
@@ -169,6 +227,11 @@ def _with_features(schema: Mapping[str, Any], package: Package) -> Mapping[str, 
             number: Any = {"anyOf": [{"type": "number"}, {"type": "null"}]}
             joined[column.name] = {"enum": list(column.categories), "type": "string"} if column.categories else number
     return {**schema, "properties": {**own, **joined}, "required": [*schema.get("required", ()), *joined]}
+
+
+def _without(schema: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    properties = {name: each for name, each in schema["properties"].items() if name not in names}
+    return {**schema, "properties": properties, "required": [n for n in schema.get("required", ()) if n not in names]}
 
 
 def _kinds(properties: Mapping[str, Mapping[str, Any]]) -> dict[str, pyarrow.DataType]:

@@ -13,13 +13,17 @@ from ...core.clock import Clock
 from ...core.context import Context, Effect, new_request_id, system_context
 from ...core.errors import Conflict, FieldProblem, InvalidInput, NotFound, StanchionError, Unavailable
 from ...core.telemetry.metrics import Metrics
+from ...features import Features
 from ...registry import ModelVersion, Registry
 from ..contract import BatchJob, BatchOrder, ServedSpec
 from ..loaded import DECLARED
 from ..pool import Pool
 from ..ports import Runtime
+from .checking import Plan
 from .delta import DeltaSource
+from .enriching import Enricher
 from .finish import leftovers
+from .lookups import Lookups, Wanted, check_mark
 from .metrics import BatchMetrics
 from .opening import source_of
 from .parts import Workshop, fingerprint
@@ -37,12 +41,13 @@ _SMALLEST, _LARGEST = 100, 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """What jobs run on. `threads` is used where an order does not say."""
+    """What jobs run on. `threads` is used where an order does not say, `features` where a table lacks some."""
 
     registry: Registry
     runtime: Runtime
     pool: Pool
     threads: int
+    features: Features | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class BatchService:
         self._folders = folders
         self._functions = {spec.name: spec for spec in specs if spec.function is not None}
         self._owner = owner
+        self._lookups = Lookups(specs, engines.features, owner)
         self._clock = clock
         self._slots = asyncio.Semaphore(at_once)
         self._metrics = metrics or BatchMetrics(Metrics())
@@ -156,10 +162,12 @@ class BatchService:
         mark = described.fingerprint
         if files.reference is not None:
             mark += "|" + await asyncio.to_thread(digest_of, files.reference)
+        version = None if self._function(ctx.tenant, model) else await self._resolved(ctx.tenant, model)
+        wanted = await self._lookups.wanted(ctx.tenant, model, version, described, order)
+        mark += "" if wanted is None else wanted.mark
         order = replace(order, input=str(files.input), output=str(files.output))
         key = order.key or _key(ctx.tenant, model, order, mark)
         found = await self._store.by_key(ctx.tenant, key)
-        version = None if self._function(ctx.tenant, model) else await self._resolved(ctx.tenant, model)
         if found is not None:
             known = await self._known(found, model, order, mark, version)
             if known is not None:
@@ -171,7 +179,7 @@ class BatchService:
         Workshop(files.output).check_free()
         scorer = await self._scorer(ctx.tenant, model, version, order)
         try:
-            scorer.checker.plan(described, keep=order.keep, extra=order.extra, taken=scorer.names)
+            self._planned(ctx.tenant, scorer, wanted, described, order)
         finally:
             scorer.close()
         held = self._new(ctx, model, order, key, mark, described, version, background=background)
@@ -179,6 +187,17 @@ class BatchService:
             ctx.effect.note(batch=held.job.id, version=held.job.version)
         await self._store.add(ctx, held)
         return held
+
+    def _planned(
+        self, tenant: str, scorer: Scorer, wanted: Wanted | None, described: Described, order: BatchOrder
+    ) -> tuple[Plan, Enricher | None]:
+        """What is read of the table, and what completes it. Raises InvalidInput if it does not fit the model."""
+        enricher = None if wanted is None else Enricher(wanted, scorer, self._lookups.store, tenant)
+        checker, taken = scorer.checker, [*scorer.names]
+        if enricher is not None:
+            checker, taken = enricher.checker, [*taken, *enricher.taken]
+        plan = checker.plan(described, keep=order.keep, extra=order.extra, taken=taken, time=order.time)
+        return plan, enricher
 
     def _checked(self, tenant: str, order: BatchOrder) -> Files:
         problems = []
@@ -205,7 +224,7 @@ class BatchService:
         job = found.job
         if (job.model, found.fingerprint, job.order.output) != (model, mark, order.output):
             raise Conflict(
-                f"the key {job.key[:64]} stands for another job: model, input or output differ",
+                f"the key {job.key[:64]} stands for another job: model, input, output or features differ",
                 next_step="Use a new key for a new job.",
             )
         if job.state == "done":
@@ -316,12 +335,14 @@ class BatchService:
             version = await self._resolved(held.tenant, f"{name}@{held.job.version}")
             if version.manifest_sha256 != held.manifest:
                 raise Unavailable(f"{name} {held.job.version} is not the version that the job was begun with")
+        wanted = await self._lookups.wanted(held.tenant, held.job.model, version, described, order)
+        check_mark(wanted, held.fingerprint)
         scorer = await self._scorer(held.tenant, held.job.model, version, order)
-        plan = scorer.checker.plan(described, keep=order.keep, extra=order.extra, taken=scorer.names)
+        plan, enricher = self._planned(held.tenant, scorer, wanted, described, order)
         reference = await reference_of(
             system_context(held.tenant, task="batch"), scorer, self._reference_source(files, order), held.job
         )
-        return Opened(held, source, files.input, plan, scorer, Workshop(files.output), reference)
+        return Opened(held, source, files.input, plan, scorer, Workshop(files.output), reference, enricher)
 
     @staticmethod
     def _reference_source(files: Files, order: BatchOrder) -> Callable[[], Source] | None:

@@ -14,6 +14,7 @@ from ...core.context import Context
 from ...core.errors import FieldProblem, InvalidInput, StanchionError, Unavailable
 from ..contract import BatchJob, BatchProblem
 from .checking import PROBLEMS, RAW, ROW, Admitted, Plan
+from .enriching import Enricher
 from .finish import Finish
 from .parts import Workshop
 from .pieces import Piece, Source
@@ -39,6 +40,7 @@ class Opened:
     scorer: Scorer
     workshop: Workshop
     reference: Reference | None
+    enricher: Enricher | None = None
 
 
 class Work:
@@ -121,8 +123,9 @@ class Work:
         self._judge(seen, last=True)
 
     def _next(self, pieces: Iterator[Piece]) -> Admitted | None:
-        piece = next(pieces, None)
-        return None if piece is None else self._opened.scorer.checker.admit(piece, self._opened.plan.fields)
+        piece, opened = next(pieces, None), self._opened
+        checker = opened.scorer.checker if opened.enricher is None else opened.enricher.checker
+        return None if piece is None else checker.admit(piece, opened.plan.fields)
 
     async def _kept(self) -> list[Chunk]:
         """The finished chunks whose files are there and whole, up to the first that is not."""
@@ -140,7 +143,11 @@ class Work:
 
     async def _one(self, number: int, admitted: Admitted) -> Chunk:
         ctx = Context(self._opened.held.tenant, "system:batch")
-        scored = await self._opened.scorer.score(ctx, admitted)
+        enricher = self._opened.enricher
+        if enricher is None:
+            scored = await self._opened.scorer.score(ctx, admitted)
+        else:
+            admitted, scored = await enricher.score(ctx, await enricher.enriched(admitted))
         return await asyncio.to_thread(self._stored, number, admitted, scored)
 
     def _stored(self, number: int, admitted: Admitted, scored: Scored) -> Chunk:

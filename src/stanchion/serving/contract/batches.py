@@ -22,8 +22,9 @@ class BatchOrder:
     of the input that the model does not know are refused, ignored or copied to the output (`extra`); those named in
     `keep` are copied in any case, as identifiers are. `key` names the job: the same key is the same job (empty: a
     digest of everything here). `reference` is a table whose distributions the input is compared with; without it
-    those of training are. `most_bad` is the share of rows that may be quarantined before the job fails. `threads`
-    of 0 is what the settings say.
+    those of training are. `time` names the column with each row's moment: features that the model reads and the table
+    lacks are then those known at that moment; without it those known now. `most_bad` is the share of rows that may be
+    quarantined before the job fails. `threads` of 0 is what the settings say.
     """
 
     input: str
@@ -39,6 +40,7 @@ class BatchOrder:
     picture: bool = True
     overwrite: bool = False
     resume: bool = False
+    time: str = ""
 
 
 @dataclass(frozen=True, slots=True)
