@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from stanchion.core.errors import InvalidInput
 from stanchion.gateway.cascade.calibrate import NEVER, calibrate, front, lower_bound, points
+from stanchion.gateway.cascade.report import draw, report
 from stanchion.gateway.contract.cascade import Trial
 
 
@@ -91,3 +94,15 @@ def test_a_lower_bound_is_that_of_the_tables() -> None:
     # Clopper-Pearson, one-sided 95 %: 0 failures in 59 trials show 95 %; 45 of 50 show 80.1 %.
     assert lower_bound(59, 59, 0.95) == pytest.approx(0.05 ** (1 / 59))
     assert lower_bound(45, 50, 0.95) == pytest.approx(0.8010, abs=5e-4)
+
+
+def test_a_report_says_what_is_saved_and_draws_it(tmp_path: Path) -> None:
+    trials = [replace(trial, checks=(2,)) for trial in sample(11, 500)]
+    made = report(["cheap", "best"], trials, floor=0.88)
+    assert [each.cost for each in made.alone] == [10.0, 100.0]
+    assert made.chosen.bound >= 0.88
+    kept = made.chosen.shares[0]
+    assert made.chosen.cost == pytest.approx(12 + 100 * (1 - kept))
+    assert made.saved == pytest.approx(1 - made.chosen.cost / 100)
+    draw(made, tmp_path / "cascade.png", title="A cascade")
+    assert (tmp_path / "cascade.png").read_bytes().startswith(b"\x89PNG")

@@ -99,7 +99,8 @@ def _point(trials: Sequence[Trial], kept: float, confidence: float) -> Point:
     thresholds = tuple(_threshold([trial.scores[step] for trial in trials], kept) for step in range(steps - 1))
     taken = [_taken(trial, thresholds) for trial in trials]
     right = sum(trial.correct[step] for trial, step in zip(trials, taken, strict=True))
-    cost = sum(sum(trial.costs[: step + 1]) for trial, step in zip(trials, taken, strict=True))
+    # A step that was asked was checked too, but for the last.
+    cost = sum(sum(t.costs[: step + 1]) + sum(t.checks[: step + 1]) for t, step in zip(trials, taken, strict=True))
     return Point(
         kept,
         thresholds,

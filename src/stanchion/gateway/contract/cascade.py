@@ -6,7 +6,7 @@ Source: L. Chen, M. Zaharia, J. Zou, "FrugalGPT", 2023.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...core.errors import Misconfigured
@@ -107,11 +107,11 @@ class Calibration:
 class Trial:
     """A labelled example that every model of a cascade has answered.
 
-    `scores` are those of the steps without the last, `correct` and `costs` (in picodollars, the checks of a step among
-    its own) of all steps.
+    `scores` are those of the steps without the last, `correct` and `costs` of all steps, and `checks` what the check of
+    each step without the last cost. Costs are in picodollars.
     """
 
     scores: tuple[float, ...]
     correct: tuple[bool, ...]
     costs: tuple[int, ...]
-    extra: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[int, ...] = ()
