@@ -53,10 +53,14 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """What a model thought; `signature` lets its provider take it back unchanged."""
+    """What a model thought; `signature` lets its provider take it back unchanged.
+
+    Where its provider hid it, `redacted` is set, `text` is empty and `signature` is all there is.
+    """
 
     text: str
     signature: str = ""
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +178,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """More thinking, or the signature at its end."""
+    """More thinking, or the signature at its end. With `redacted`, a hidden thought of its own."""
 
     text: str = ""
     signature: str = ""
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

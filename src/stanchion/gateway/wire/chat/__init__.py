@@ -1,0 +1,1 @@
+"""OpenAI's chat completions, as its clients send and read them."""
