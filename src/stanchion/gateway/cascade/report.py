@@ -1,4 +1,4 @@
-"""The report of a cascade on labelled examples: what each setting costs and how often it is right, as data and picture."""
+"""The report of a cascade on labelled examples: what each setting costs and how often it is right; with a picture."""
 
 from __future__ import annotations
 

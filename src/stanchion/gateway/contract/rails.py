@@ -1,0 +1,116 @@
+"""Rails: checks of what goes to a model and of what it answers, that block or only flag."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...core.errors import Misconfigured
+
+Side = Literal["ask", "answer"]
+OwnFinding = str | None
+OwnCheck = Callable[[str], OwnFinding | Awaitable[OwnFinding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """No more than so many characters of words."""
+
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """Letters of these scripts only, by their names in the Unicode standard, such as `LATIN`, `CYRILLIC`, `ARABIC`.
+
+    A stray letter is no language: it takes more than `share` of all letters to be a finding.
+    """
+
+    allowed: tuple[str, ...]
+    share: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """None of these words and phrases, by topic. They are found whole, whatever their case and the spaces between."""
+
+    phrases: Mapping[str, Sequence[str]]
+
+    def __post_init__(self) -> None:
+        if not self.phrases or not all(p and all(each.strip() for each in p) for p in self.phrases.values()):
+            raise Misconfigured("every banned topic needs a phrase or more, and none may be empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """No marks of an attempt to steer the model from within data: known turns of phrase, a chat template's own
+    tokens, and letters that are not seen. It finds what is clumsy and no more, so it flags better than it blocks.
+    Source: OWASP Top 10 for LLM Applications, LLM01, 2025.
+    """
+
+    phrases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """The answer is JSON that fits the schema."""
+
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """None of these kinds of personal data and secrets; see `PrivacySpec`."""
+
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRail:
+    """A function of one's own: what it objects to in a text, or None. It is given the whole text."""
+
+    check: OwnCheck
+
+
+Check = Size | Scripts | Topics | Injection | Fits | Without | OwnRail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailSpec:
+    """A named check. `block` refuses the call, or ends the answer; `flag` lets it pass and tells of it."""
+
+    name: str
+    check: Check
+    on: tuple[Side, ...] = ("ask",)
+    action: Literal["block", "flag"] = "block"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", self.name):
+            raise Misconfigured(f"{self.name!r} cannot name a rail: take a-z, 0-9, - and _")
+        if not self.on or any(side not in ("ask", "answer") for side in self.on):
+            raise Misconfigured(f"the rail {self.name} is on `ask`, on `answer`, or on both")
+        if isinstance(self.check, Fits) and self.on != ("answer",):
+            raise Misconfigured(f"the rail {self.name} checks an answer against a schema: on=('answer',)")
+
+
+@dataclass(frozen=True, slots=True)
+class RailFinding:
+    """What a rail objected to. `message` says what kind of thing was found and never quotes it."""
+
+    rail: str
+    message: str
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RailReport:
+    """The findings on one side of a call, in the order of the rails."""
+
+    findings: Sequence[RailFinding] = field(default=())
+
+    @property
+    def blocked(self) -> bool:
+        """Whether any of them blocks."""
+        return any(finding.blocked for finding in self.findings)

@@ -1,0 +1,1 @@
+"""Checks of requests and answers that need no model of their own."""
