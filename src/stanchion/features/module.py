@@ -30,6 +30,12 @@ class FeaturesSettings(Settings):
         10_000, ge=1, le=1_000_000, description="Served vectors that may wait to be stored; then the oldest give way."
     )
     log_days: float = Field(7.0, gt=0, le=3650, description="For how many days served vectors are kept.")
+    pushed_days: float = Field(
+        400,
+        ge=0,
+        le=36_500,
+        description="For how many days back training sets of pushed rows can be made; 0 keeps every row for ever.",
+    )
     offline_memory_mb: int = Field(
         1024, ge=64, le=1_048_576, description="Megabytes that the offline engine may use before it uses the disk."
     )
@@ -66,6 +72,7 @@ async def _build(parts: Parts, settings: FeaturesSettings) -> FeatureService:
     from .offline.service import Historical
     from .offline.spine import Limits as SpineLimits
     from .online.catalogue import Catalogue
+    from .retention import Retention
     from .service import FeatureService
 
     await parts.database.prepare(SCHEMA)
@@ -101,6 +108,7 @@ async def _build(parts: Parts, settings: FeaturesSettings) -> FeatureService:
         rows=rows,
         engine=engine,
         historical=historical,
+        retention=Retention(plans, rows, parts.clock, days=_pushed_days(settings)),
         materialise=lambda values: Materialise(
             catalogue.shapes,
             values,
@@ -111,6 +119,11 @@ async def _build(parts: Parts, settings: FeaturesSettings) -> FeatureService:
             pace=Pace(timedelta(hours=settings.partition_hours), timedelta(seconds=settings.lease_seconds)),
         ),
     )
+
+
+def _pushed_days(settings: FeaturesSettings) -> float:
+    """Served vectors are replayed against pushed rows, so that rows stay at least as long as vectors do."""
+    return max(settings.pushed_days, settings.log_days) if settings.pushed_days else 0.0
 
 
 def _schema() -> Schema:

@@ -49,6 +49,21 @@ class Log(Protocol):
         """The first and the last event time held; None if nothing is."""
         ...
 
+    async def holds(self) -> Sequence[tuple[str, str]]:
+        """Every tenant and name that rows are held of."""
+        ...
+
+    async def prune(self, tenant: str, name: str, *, before: int, most: int) -> int:
+        """Forget the first rows of an event time < `before`, at most so many; how many went.
+
+        Where any goes, `horizon` is at least `before` from then on, in the same transaction.
+        """
+        ...
+
+    async def horizon(self, tenant: str, name: str) -> int | None:
+        """The event time before which rows may have been forgotten; None if none ever were. It only grows."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:

@@ -38,6 +38,7 @@ from .online.plans import MOST, invalid
 from .online.push import Pusher
 from .online.values import OnlineValues
 from .ports import Log, Offline
+from .retention import Retention
 from .rows import key_faults
 
 
@@ -46,6 +47,7 @@ class FeatureService(Features):
 
     `poll_seconds` is how long another process's write may stay unnoticed by those who follow changes. Without `rows`
     pushed rows are not kept, without `log` served vectors are not; `engine` computes expressions of pushed rows.
+    `retention` forgets old rows.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class FeatureService(Features):
         engine: Offline | None = None,
         historical: Historical | None = None,
         materialise: Callable[[OnlineValues], Materialise] | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self._catalogue = declared if isinstance(declared, Catalogue) else Catalogue(declared)
         self._store = store
@@ -74,16 +77,21 @@ class FeatureService(Features):
         self._skew = Skew(log, None if historical is None else historical.historical)
         self._pusher = Pusher(self._catalogue, self._values, clock, rows, engine)
         self._historical = historical
+        self._retention = retention
         self._materialise = None if materialise is None else materialise(self._values)
 
     async def start(self) -> None:
-        """Begin to store served vectors."""
+        """Begin to store served vectors, and to forget old rows."""
         if self._log is not None:
             await self._log.start()
+        if self._retention is not None:
+            await self._retention.start()
 
     async def stop(self) -> None:
         """End the streams of those who follow changes, and store what is queued."""
         self._changes.stop()
+        if self._retention is not None:
+            await self._retention.stop()
         if self._log is not None:
             await self._log.stop()
 

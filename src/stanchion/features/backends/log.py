@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 
-from ...core.context import Context
+from ...core.context import Context, system_context
 from ...core.errors import InvalidInput
 from ...core.storage import Database
 from ..ports import Log, Logged
-from .tables import log
+from .tables import horizons, log
 
 _PAGE = 20_000
 _CHUNK = 400
@@ -62,9 +63,48 @@ class SqlLog(Log):
         first, last = await self._database.read(lambda connection: connection.execute(query).one())
         return None if first is None else (first, last)
 
+    async def holds(self) -> Sequence[tuple[str, str]]:
+        # From one to the next by the index: a log may have millions of rows, and few names.
+        found: list[tuple[str, str]] = []
+        while (
+            following := await self._database.read(partial(_following, found[-1] if found else ("", "")))
+        ) is not None:
+            found.append(following)
+        return found
+
+    async def prune(self, tenant: str, name: str, *, before: int, most: int) -> int:
+        work = partial(_pruned, tenant=tenant, name=name, before=before, most=most)
+        return await self._database.write(system_context(tenant, task="features-log"), work)
+
+    async def horizon(self, tenant: str, name: str) -> int | None:
+        query = select(horizons.c.horizon).where(horizons.c.tenant == tenant, horizons.c.name == name)
+        found: int | None = await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
+        return found
+
 
 def _of(tenant: str, name: str) -> ColumnElement[bool]:
     return and_(log.c.tenant == tenant, log.c.name == name)
+
+
+def _following(after: tuple[str, str], connection: Connection) -> tuple[str, str] | None:
+    query = select(log.c.tenant, log.c.name).where(tuple_(log.c.tenant, log.c.name) > after)
+    found = connection.execute(query.order_by(log.c.tenant, log.c.name).limit(1)).one_or_none()
+    return None if found is None else (found.tenant, found.name)
+
+
+def _pruned(connection: Connection, *, tenant: str, name: str, before: int, most: int) -> int:
+    first = select(log.c.number).where(_of(tenant, name), log.c.at < before).order_by(log.c.at, log.c.number)
+    numbers = connection.execute(first.limit(most)).scalars().all()
+    if not numbers:
+        return 0
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    made = dialect.insert(horizons).values(tenant=tenant, name=name, horizon=before)
+    later = horizons.c.horizon < made.excluded.horizon
+    named = [horizons.c.tenant, horizons.c.name]
+    connection.execute(made.on_conflict_do_update(index_elements=named, set_={"horizon": before}, where=later))
+    for some in _chunks(numbers):
+        connection.execute(delete(log).where(log.c.number.in_(some)))
+    return len(numbers)
 
 
 def _newest(connection: Connection, tenant: str, name: str, moments: Iterable[int]) -> dict[tuple[str, int, str], str]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
 
 from ...core.storage import Schema
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
 metadata = MetaData()
 
@@ -14,7 +19,7 @@ def _name(name: str, *, key: bool = False) -> Column[str]:
     return Column(name, String().with_variant(String(collation="C"), "postgresql"), primary_key=key, nullable=False)
 
 
-# Rows are only ever added. The number grows with the order in which they came.
+# Rows are added, and forgotten from the earliest event time on. The number grows with the order in which they came.
 log = Table(
     "features_log",
     metadata,
@@ -45,4 +50,24 @@ jobs = Table(
     Column("expires", BigInteger, nullable=False),
 )
 
-SCHEMA = Schema("features", metadata)
+# One row for each log of which rows have been forgotten: those of an earlier event time than `horizon` may be gone.
+horizons = Table(
+    "features_horizons",
+    metadata,
+    _name("tenant", key=True),
+    _name("name", key=True),
+    Column("horizon", BigInteger, nullable=False),
+)
+
+
+def _add_horizons(operations: Operations) -> None:
+    """Version 2: pushed rows are no longer kept for ever."""
+    operations.create_table(
+        "features_horizons",
+        _name("tenant", key=True),
+        _name("name", key=True),
+        Column("horizon", BigInteger, nullable=False),
+    )
+
+
+SCHEMA = Schema("features", metadata, steps=(_add_horizons,))

@@ -12,6 +12,7 @@ from ...core.errors import InvalidInput, NotFound
 from ..contract import ServiceSpec
 from ..ports import Joined, Log, Offline, Relation, Session, Span
 from ..transforms import Transform
+from .horizon import check_kept
 from .relations import Relations, log_name
 from .spine import Limits, Spine, read_spine, request_fields
 
@@ -85,6 +86,7 @@ class Historical:
             session = await asyncio.to_thread(stack.enter_context, self._engine.open(relations, span))
             for number, relation in enumerate(relations):
                 await filled(session, number, relation, self._relations.log, ctx.tenant, span)
+            await check_kept(self._relations.log, ctx.tenant, spine, relations, status=status)
             return await interruptible(
                 session, lambda: session.history(spine.table, keys, spine.time, late=late, status=status)
             )

@@ -55,8 +55,20 @@ def read_spine(content: bytes, *, time: str, entities: Sequence[str], features: 
         faults = [fault for name in (time, *entities) for fault in _null_faults(table, name)]
     if faults:
         raise InvalidInput(f"{faults[0].path} {faults[0].message}; nothing was joined", fields=faults[:_FAULTS])
-    moments = compute.min_max(table[time].cast(pyarrow.timestamp("us", tz="UTC"), safe=False).cast(pyarrow.int64()))
+    moments = compute.min_max(_micros(table[time]))
     return Spine(table, time, moments["min"].as_py(), moments["max"].as_py())
+
+
+def moments_of(spine: Spine) -> list[int]:
+    """The moment of each row in microseconds."""
+    found: list[int] = _micros(spine.table[spine.time]).to_pylist()
+    return found
+
+
+def _micros(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    import pyarrow
+
+    return column.cast(pyarrow.timestamp("us", tz="UTC"), safe=False).cast(pyarrow.int64())
 
 
 def request_fields(spine: Spine, transforms: Sequence[Transform]) -> list[list[dict[str, Any]]]:
