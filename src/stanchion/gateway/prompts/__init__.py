@@ -1,0 +1,1 @@
+"""Prompts: templates with typed gaps, their versions and labels."""
