@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..core.context import Context
 from .contract.calls import Ask, Usage
+from .contract.specs import RouteSpec
 from .wire.conversation import Answer, Conversation, Step
 
 
@@ -139,19 +140,56 @@ class Purse(Protocol):
     """Holds every call to the budgets of its tenant, team and key."""
 
     async def reserve(
-        self, ctx: Context, *, provider: str, model: str, tokens: int, most: int, tags: Mapping[str, str]
+        self,
+        ctx: Context,
+        *,
+        provider: str,
+        model: str,
+        tokens: int,
+        most: int,
+        tags: Mapping[str, str],
+        route: str = "",
+        attempt: int = 0,
+        priced: bool = True,
     ) -> Reserve:
         """Set `most` picodollars and `tokens` aside in every budget that covers the call, in all or in none.
 
-        Raises BudgetExceeded with the seconds until it would fit, and the budget's name.
+        `attempt` tells the reserves of one request apart. Where no price is known (`priced` is False) a budget of
+        cost refuses the call. Raises BudgetExceeded with the seconds until it would fit, and the budget's name.
         """
         ...
 
-    async def settle(self, ctx: Context, reserve: Reserve, usage: Usage, *, price: Price | None, outcome: str) -> int:
-        """Replace the reserve by what the call cost, for good; the picodollars. May be called once more after a
-        failure of the store without counting twice."""
+    async def settle(
+        self,
+        ctx: Context,
+        reserve: Reserve,
+        usage: Usage,
+        *,
+        price: Price | None,
+        outcome: str,
+        provider: str = "",
+        model: str = "",
+    ) -> int:
+        """Replace the reserve by what the call cost, for good; the picodollars. May be called again without counting
+        twice. `provider` and `model` are who answered, where that is another than who was reserved for."""
         ...
 
     async def release(self, ctx: Context, reserve: Reserve) -> None:
         """Give the reserve back: nothing was used."""
+        ...
+
+
+class RouteStore(Protocol):
+    """Keeps the routes that tenants put at run time, every version of them."""
+
+    async def load(self) -> Mapping[tuple[str, str], tuple[int, RouteSpec | None]]:
+        """The newest version of each, by tenant and name; None for one that was taken back."""
+        ...
+
+    async def changes(self) -> int:
+        """A number that grows with every change of any process."""
+        ...
+
+    async def put(self, ctx: Context, name: str, spec: RouteSpec | None, *, after: int) -> int:
+        """Keep a new version behind `after`, the newest one (0: none); its number. Raises Conflict."""
         ...

@@ -1,0 +1,1 @@
+"""Prices, budgets, the ledger of spend, invoices."""
