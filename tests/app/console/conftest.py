@@ -34,6 +34,7 @@ from stanchion.core.telemetry.contract import LedgerRow, Minute, Observatory, Ov
 from stanchion.registry import File, Lineage, ModelSummary, ModelVersion, Promotion, Registry, Stage
 from stanchion.serving import CacheStatus, RungStatus, ServedModel
 from stanchion.training import Training
+from tests.app.console.fake_batches import STATES, sample_job
 from tests.app.console.fake_features import NOW, SERVICE, VIEWS, FakeFeatures
 from tests.app.console.fake_serving import FakeServing, sample_report
 
@@ -468,7 +469,11 @@ def make_world() -> Callable[..., World]:
 
         made = ConsoleDoors(
             registry=registry,
-            serving=FakeServing([] if empty else served, None if empty else sample_report(model)),
+            serving=FakeServing(
+                [] if empty else served,
+                None if empty else sample_report(model),
+                jobs=[] if empty else [sample_job(model, state) for state in STATES],
+            ),
             training=FakeTraining((model,)),
             features=FakeFeatures({} if empty else VIEWS),
             observatory=observatory,

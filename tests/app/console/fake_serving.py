@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from stanchion.core.context import Context
@@ -11,9 +11,12 @@ from stanchion.core.errors import Conflict, NotFound
 from stanchion.serving import (
     Arm,
     ArmEffect,
+    BatchJob,
+    BatchOrder,
     Difference,
     Drill,
     GuardStatus,
+    ModelQuality,
     Rollout,
     RolloutEvent,
     RolloutPlan,
@@ -23,6 +26,7 @@ from stanchion.serving import (
     ServedModel,
     Serving,
 )
+from tests.app.console.fake_batches import sample_quality
 from tests.app.console.fake_features import NOW
 
 
@@ -31,6 +35,8 @@ class FakeServing(Serving):
     served: list[ServedModel]
     report: RolloutReport | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
+    jobs: list[BatchJob] = field(default_factory=list)
+    told: ModelQuality | None = None
 
     async def rollouts(self, ctx: Context, *, model: str = "", limit: int = 50) -> Sequence[Rollout]:
         return [self.report.rollout] if self.report is not None and self.report.rollout.model == model else []
@@ -65,6 +71,29 @@ class FakeServing(Serving):
     async def drills(self, ctx: Context, *, limit: int = 50) -> Sequence[Drill]:
         ends = NOW + timedelta(seconds=21)
         return [Drill("d1", m.model, "simple", "slow", 0.5, 1.0, NOW, ends, "key:ada") for m in self.served[:1]]
+
+    async def quality(self, ctx: Context, model: str, *, days: int = 30) -> ModelQuality:
+        return self.told or sample_quality(model)
+
+    async def batches(self, ctx: Context, *, limit: int = 50) -> Sequence[BatchJob]:
+        return self.jobs[:limit]
+
+    async def batch_job(self, ctx: Context, job: str) -> BatchJob:
+        for one in self.jobs:
+            if one.id == job:
+                return one
+        raise NotFound(f"there is no batch job {job[:64]}")
+
+    async def cancel_batch(self, ctx: Context, job: str) -> BatchJob:
+        found = await self.batch_job(ctx, job)
+        if found.state in ("done", "cancelled"):
+            raise Conflict(f"the batch job {job} has ended already")
+        self.asked.append(("cancel", job))
+        return replace(found, state="cancelling" if found.state == "running" else "cancelled")
+
+    async def submit_batch(self, ctx: Context, model: str, order: BatchOrder) -> BatchJob:
+        self.asked.append(("submit", f"{model} {order.key[:8]} resume={order.resume}"))
+        return next(each for each in self.jobs if each.key == order.key and each.model == model)
 
     async def models(self, ctx: Context) -> Sequence[ServedModel]:
         return self.served

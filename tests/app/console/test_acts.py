@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 MODEL = "/console/models/customer-churn-v2"
+JOBS = "/console/batches/01a1fcc65f447665ece51a"
 FORMS = {
     "/console/logout": {},
     f"{MODEL}/promote": {"version": "2.2.0", "to": "production", "evidence": "better", "confirm": "yes"},
@@ -16,6 +17,8 @@ FORMS = {
     f"{MODEL}/alias": {"alias": "canary", "version": "2.2.0"},
     f"{MODEL}/rollout": {"version": "2.2.0", "kind": "canary", "percents": "5 50", "confirm": "yes"},
     f"{MODEL}/rollout/change": {"what": "abort", "reason": "not today", "confirm": "yes"},
+    f"{JOBS}01/cancel": {"confirm": "yes"},
+    f"{JOBS}03/resume": {},
     "/console/govern/keys": {"name": "x", "role-viewer": "yes"},
     "/console/govern/keys/9fKq2LmN4pRs/rotate": {"overlap_hours": "24"},
     "/console/govern/keys/9fKq2LmN4pRs/revoke": {"confirm": "yes"},

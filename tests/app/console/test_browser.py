@@ -13,11 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.app.console.fake_batches import job_id, sample_job
 
 CHROMIUM = Path(os.environ.get("STANCHION_CHROMIUM", "/usr/bin/chromium"))
 FLAGS = [
@@ -38,6 +41,10 @@ PATHS = {
     "features": "/console/features",
     "view": "/console/features/views/spending",
     "service": "/console/features/services/churn-features?compare=1",
+    "batches": "/console/batches",
+    "batch": "/console/batches/01a1fcc65f447665ece51a06",
+    "failed batch": "/console/batches/01a1fcc65f447665ece51a04",
+    "interrupted batch": "/console/batches/01a1fcc65f447665ece51a03",
     "requests": "/console/observe",
     "request": "/console/observe/requests/a1b2c3d4e5f60718293a4b5c",
     "traces": "/console/observe/traces",
@@ -72,6 +79,11 @@ def serving(app: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def pumped(page: Any) -> bool:
+    """Let the browser's events reach us; they come only while a call of its own is under way."""
+    return bool(page.evaluate("true"))
 
 
 def until(met: Callable[[], bool], seconds: float = 30) -> None:
@@ -165,7 +177,7 @@ def test_axe_finds_nothing_in_menu_dialog_and_notices(browser: Any, axe: str, si
 
 def test_empty_pages_are_clean_too(browser: Any, axe: str, make_world: Any) -> None:
     with serving(make_world(empty=True).app()) as url, page_on(browser, url, color_scheme="dark") as page:
-        for name in ("overview", "models", "requests", "traces", "keys", "policies", "audit"):
+        for name in ("overview", "models", "batches", "requests", "traces", "keys", "policies", "audit"):
             page.goto(url + PATHS[name])
             assert faults(page, axe) == [], name
 
@@ -173,7 +185,12 @@ def test_empty_pages_are_clean_too(browser: Any, axe: str, make_world: Any) -> N
 def test_letters_lead_to_pages_and_rows(browser: Any, site: str) -> None:
     with page_on(browser, site) as page:
         page.goto(site + PATHS["overview"])
-        for letter, path in (("m", "/console/models"), ("v", "/console/govern/keys"), ("b", "/console/observe")):
+        for letter, path in (
+            ("m", "/console/models"),
+            ("j", "/console/batches"),
+            ("v", "/console/govern/keys"),
+            ("b", "/console/observe"),
+        ):
             page.keyboard.press("g")
             page.keyboard.press(letter)
             page.wait_for_url(f"**{path}")
@@ -237,6 +254,40 @@ def test_a_page_freshens_itself_and_keeps_what_one_has_in_hand(browser: Any, mak
         page.clock.run_for(6000)
         page.locator(f'[data-key="{newest}"]').wait_for(state="detached")
         assert page.evaluate("document.activeElement.dataset.key") == kept
+
+
+def test_a_batch_job_is_followed_to_its_end_without_a_reload(browser: Any, make_world: Any) -> None:
+    world = make_world()
+    with serving(world.app()) as url, page_on(browser, url) as page:
+        page.clock.install()
+        page.goto(f"{url}/console/batches/{job_id('running')}")
+        page.evaluate("window.stays = true")
+        page.locator("summary", has_text="Cancel the job").click()
+        page.get_by_role("checkbox").check()
+        jobs = world.doors.serving.jobs
+        jobs[0] = replace(jobs[0], rows=16_400, chunks=4)
+        page.clock.run_for(6000)
+        page.get_by_text("82 %").wait_for()
+        assert page.get_by_role("checkbox").is_checked()
+        jobs[0] = sample_job("customer-churn-v2", "done", id=jobs[0].id)
+        page.clock.run_for(6000)
+        page.get_by_role("heading", name="Quarantined rows").wait_for()
+        page.get_by_role("button", name="Cancel the job").wait_for(state="detached")
+        assert page.evaluate("window.stays")
+
+
+def test_what_changes_slowly_is_asked_for_once_a_minute(browser: Any, make_world: Any) -> None:
+    world = make_world()
+    with serving(world.app()) as url, page_on(browser, url) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+        page.clock.install()
+        page.goto(url + PATHS["model"])
+        page.clock.run_for(6000)
+        until(lambda: pumped(page) and any("/fragments/rungs/" in path for path in asked))
+        assert not any("/fragments/quality/" in path for path in asked)
+        page.clock.run_for(60_000)
+        until(lambda: pumped(page) and any("/fragments/quality/" in path for path in asked))
 
 
 def test_a_lost_connection_is_told(browser: Any, make_world: Any) -> None:

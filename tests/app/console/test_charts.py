@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stanchion.app.console.charts import Axis, Series, bars, lines, reliability, sparkline, waterfall
+from stanchion.app.console.charts import Axis, Series, bars, histogram, lines, reliability, sparkline, waterfall
 from stanchion.app.console.charts.scale import short, ticks
 from stanchion.app.console.markdown import render
 from stanchion.app.console.pages.buckets import buckets
@@ -42,6 +42,25 @@ def test_bars_stack_to_the_total_and_the_table_sums() -> None:
     assert len(chart.rows) == 12
     assert chart.rows[0] == ["00", "2.0", "4.0", "6.0"]
     assert chart.columns[3].readout == "03 · a 1.0 · b 2.0"
+
+
+def test_the_table_of_a_single_layer_of_bars_sums_and_that_of_a_line_tells_the_largest() -> None:
+    axis = Axis([f"{i:02d}" for i in range(24)], {})
+    series = [Series("a", [1.0, 2.0] * 12)]
+    assert bars("Requests", axis, series, write=str, about="").rows[0] == ["00", "3.0"]
+    assert lines("Latency", axis, series, write=str, about="").rows[0] == ["00", "2.0"]
+
+
+def test_a_histogram_has_a_bar_and_a_row_for_each_bin() -> None:
+    chart = histogram("Probability", [0, 30, 10, 0])
+    assert chart.rows == [
+        ("0.00 to 0.25", "0", "0 %"),
+        ("0.25 to 0.50", "30", "75.0 %"),
+        ("0.50 to 0.75", "10", "25.0 %"),
+        ("0.75 to 1.00", "0", "0 %"),
+    ]
+    assert chart.columns[1].readout == "0.25 to 0.50 · rows 30"
+    assert histogram("Probability", [0, 0]).empty
 
 
 def test_a_line_breaks_where_nothing_was_measured_and_a_lone_point_is_seen() -> None:

@@ -18,6 +18,9 @@ PAGES = {
     "features": "/console/features",
     "view": "/console/features/views/spending",
     "service": "/console/features/services/churn-features?compare=1",
+    "batches": "/console/batches",
+    "batch": "/console/batches/01a1fcc65f447665ece51a06",
+    "running batch": "/console/batches/01a1fcc65f447665ece51a00",
     "requests": "/console/observe",
     "request": "/console/observe/requests/a1b2c3d4e5f60718293a4b5c",
     "traces": "/console/observe/traces",
@@ -30,7 +33,19 @@ PAGES = {
     "login": "/console/login",
     "unknown": "/console/nowhere",
 }
-NEED_DATA = {"rollout", "model", "view", "service", "request", "trace", "key", "event", "unknown"}
+NEED_DATA = {
+    "rollout",
+    "batch",
+    "running batch",
+    "model",
+    "view",
+    "service",
+    "request",
+    "trace",
+    "key",
+    "event",
+    "unknown",
+}
 
 
 class Seen(HTMLParser):
@@ -88,7 +103,7 @@ def test_a_page_with_data_answers_and_keeps_to_the_content_policy(name: str, mak
 def test_a_page_without_data_answers_and_tells_the_next_step(name: str, make_world: Any) -> None:
     answer = client(make_world(empty=True)).get(PAGES[name])
     assert answer.status_code == 200
-    if name in ("models", "requests", "traces", "audit", "keys", "overview"):
+    if name in ("models", "batches", "requests", "traces", "audit", "keys", "overview"):
         assert '<div class="empty">' in answer.text
         assert "<code>" in answer.text
 

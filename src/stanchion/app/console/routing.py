@@ -13,7 +13,21 @@ from ...core.context import Context
 from ...core.errors import NotFound, StanchionError
 from ...core.http.door import MATCHED
 from .assets import BASE
-from .pages import audit, features, keys, login, models, observe, overview, policies, promotions, rollouts, search
+from .pages import (
+    audit,
+    batches,
+    features,
+    keys,
+    login,
+    models,
+    observe,
+    overview,
+    policies,
+    promotions,
+    quality,
+    rollouts,
+    search,
+)
 from .ports import ConsoleDoors
 from .shell import Shell
 
@@ -35,6 +49,7 @@ def routes(doors: ConsoleDoors) -> Sequence[BaseRoute]:
             *_shared(shell),
             *_models(shell),
             *_features(shell),
+            *_batches(shell),
             *_observe(shell),
             *_govern(shell),
             *_rest(shell),
@@ -68,6 +83,7 @@ def _shared(shell: Shell) -> list[Line]:
 
 def _models(shell: Shell) -> list[Line]:
     return [
+        ("/fragments/quality/{model:path}", shell.shows(quality.fragment), "GET"),
         ("/fragments/rungs/{model:path}", shell.shows(models.rungs_fragment), "GET"),
         ("/models", shell.shows(models.listing), "GET"),
         ("/models/{model:path}/promote", shell.acts(promotions.promote), "POST"),
@@ -87,6 +103,18 @@ def _features(shell: Shell) -> list[Line]:
         ("/features", shell.shows(features.listing), "GET"),
         ("/features/views/{view}", shell.shows(features.view), "GET"),
         ("/features/services/{service}", shell.shows(features.service), "GET"),
+    ]
+
+
+def _batches(shell: Shell) -> list[Line]:
+    return [
+        ("/fragments/batches", shell.shows(batches.listing_fragment), "GET"),
+        ("/fragments/batches/{job}", shell.shows(batches.detail_fragment), "GET"),
+        ("/fragments/batches/{job}/acts", shell.shows(batches.acts_fragment), "GET"),
+        ("/batches", shell.shows(batches.listing), "GET"),
+        ("/batches/{job}", shell.shows(batches.detail), "GET"),
+        ("/batches/{job}/cancel", shell.acts(batches.cancel), "POST"),
+        ("/batches/{job}/resume", shell.acts(batches.resume), "POST"),
     ]
 
 

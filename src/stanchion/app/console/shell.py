@@ -56,6 +56,7 @@ PLACES = (
     Place("Overview", f"{BASE}/", "overview", "o"),
     Place("Models", f"{BASE}/models", "models", "m"),
     Place("Features", f"{BASE}/features", "features", "f"),
+    Place("Batch jobs", f"{BASE}/batches", "batches", "j"),
     Place("Observe", f"{BASE}/observe", "observe", "b"),
     Place("Govern", f"{BASE}/govern", "govern", "v"),
 )
@@ -84,6 +85,7 @@ class Shell:
             "error": error,
             "path": request.url.path,
             "may": partial(self.permissions.may, ctx),
+            "origin": _origin(request),
             "example": _example(request),
         }
         content = environment().get_template(template).render(self._common | frame | data)
@@ -99,7 +101,12 @@ class Shell:
     def fragment(self, request: Request, template: str, **data: Any) -> Response:
         """A part of a page for the poller: 304 and no body where the browser has it already."""
         ctx = self.context(request)
-        frame = {"ctx": ctx, "may": partial(self.permissions.may, ctx), "example": _example(request)}
+        frame = {
+            "ctx": ctx,
+            "may": partial(self.permissions.may, ctx),
+            "origin": _origin(request),
+            "example": _example(request),
+        }
         content = environment().get_template(template).render(frame | data)
         tag = f'"{hashlib.sha256(content.encode()).hexdigest()[:16]}"'
         headers = {**HEADERS, "ETag": tag}
@@ -153,9 +160,14 @@ class Shell:
         return endpoint
 
 
+def _origin(request: Request) -> str:
+    """The address that the browser itself used."""
+    return f"{request.url.scheme}://{request.url.netloc}"
+
+
 def _example(request: Request) -> str:
-    """A first request, at the address that the browser itself used."""
-    address = f"{request.url.scheme}://{request.url.netloc}/v1/predictions"
+    """A first request."""
+    address = f"{_origin(request)}/v1/predictions"
     kind = "-H 'Content-Type: application/json'"
     body = """-d '{"model_id": "NAME", "features": {}}'"""
     return f"curl {address} \\\n  -H 'Authorization: Bearer KEY' {kind} \\\n  {body}"

@@ -4,6 +4,7 @@ A chart is three SVG parts in a grid (value axis, plot, time axis), so that the 
 letters keep their size. Nothing carries a style of its own; colours come from classes.
 """
 
+from .histogram import histogram
 from .lineage import Picture, lineage_picture
 from .reliability import Reliability, ReliabilityPoint, reliability
 from .timeline import Axis, Chart, Series, bars, lines, sparkline
@@ -18,6 +19,7 @@ __all__ = [
     "Series",
     "Waterfall",
     "bars",
+    "histogram",
     "lineage_picture",
     "lines",
     "reliability",

@@ -170,7 +170,7 @@ def _chart(
         columns=[Column(i * step, step, _readout(times[i], series, i, write)) for i in range(number)],
         legend=[one.name for one in series],
         head=["Time (UTC)", *(one.name for one in series), *(["Total"] if total and len(series) > 1 else [])],
-        rows=_rows(times, series, write, total=total and len(series) > 1),
+        rows=_rows(times, series, write, sums=total, total=total and len(series) > 1),
         empty=not any(v for one in series for v in one.values),
     )
 
@@ -180,7 +180,7 @@ def _readout(time: str, series: Sequence[Series], at: int, write: Write) -> str:
     return " · ".join([time, *parts]) if parts else f"{time} · no requests"
 
 
-def _rows(times: Sequence[str], series: Sequence[Series], write: Write, *, total: bool) -> list[list[str]]:
+def _rows(times: Sequence[str], series: Sequence[Series], write: Write, *, sums: bool, total: bool) -> list[list[str]]:
     """Every n-th stretch: sums where the chart stacks, the largest value where it draws lines."""
     starts = spread(len(times), most=_TABLE_ROWS)
     width = starts[1] if len(starts) > 1 else 1
@@ -189,7 +189,7 @@ def _rows(times: Sequence[str], series: Sequence[Series], write: Write, *, total
         cells: list[float | None] = []
         for one in series:
             known = [v for v in one.values[start : start + width] if v is not None]
-            cells.append((sum(known) if total else max(known)) if known else None)
+            cells.append((sum(known) if sums else max(known)) if known else None)
         extra = [write(sum(c or 0.0 for c in cells))] if total else []
         rows.append([times[start], *("–" if c is None else write(c) for c in cells), *extra])
     return rows

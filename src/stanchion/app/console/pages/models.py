@@ -17,11 +17,13 @@ from ..assets import BASE
 from ..charts import reliability
 from ..markdown import render, tables
 from ..shell import Shell
+from .quality import quality_of
 
 _LIMIT = 50
 _VERSIONS = 20
 _METRICS = 4
 _LIVE = ("waiting", "running", "paused", "promoting", "pending")
+_UNKNOWN: Mapping[str, Any] = {"quality": None, "without": ""}
 _FIRST = ("roc_auc", "brier", "log_loss", "accuracy", "f1", "rmse", "mae")
 
 
@@ -87,6 +89,7 @@ async def show(
         live=f"{BASE}/fragments/rungs/{request.url.path.removeprefix(f'{BASE}/models/')}",
         live_rollout=f"{BASE}/fragments/rollout/{quote(name, safe='')}",
         **await _rolled_out(shell, ctx, name),
+        **(await quality_of(shell, ctx, name, request.query_params.get("version")) if served else _UNKNOWN),
         versions=versions,
         pending=[p for p in promotions if p.status == "pending"],
         decided=[p for p in promotions if p.status != "pending"],

@@ -7,6 +7,8 @@ const IDLE_MS = 15 * 60 * 1000;
 class Live {
   #element;
   #etag = "";
+  #shown = "";
+  #every = EVERY_MS;
   #wait = EVERY_MS;
   #timer = 0;
   #touched = performance.now();
@@ -14,6 +16,10 @@ class Live {
 
   constructor(element, say) {
     this.#element = element;
+    // What is dear to compute and slow to change says itself how often it is worth asking for.
+    this.#every = Number(element.dataset.liveEvery ?? 0) * 1000 || EVERY_MS;
+    this.#wait = this.#every;
+    this.#shown = element.innerHTML.trim();
     this.#say = say;
   }
 
@@ -60,10 +66,10 @@ class Live {
       }
       if (answer.status === 200) this.#swap(await answer.text(), answer.headers.get("ETag") ?? "");
       else if (answer.status !== 304) throw new Error(`status ${answer.status}`);
-      this.#wait = EVERY_MS;
+      this.#wait = this.#every;
       this.#say("", "Live");
     } catch {
-      this.#wait = Math.min(this.#wait * 2, SLOWEST_MS);
+      this.#wait = Math.min(this.#wait * 2, Math.max(SLOWEST_MS, this.#every));
       this.#say("lost", "No connection; trying again");
     }
     this.#later();
@@ -77,11 +83,15 @@ class Live {
     const open = [...this.#element.querySelectorAll("details[open][data-key]")].map((one) => one.dataset.key);
     const scrolled = [...this.#element.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
     const parsed = new DOMParser().parseFromString(markup, "text/html");
+    this.#etag = etag;
+    // The first answer is most often what the page came with: a box that was ticked meanwhile stays ticked.
+    const fresh = parsed.body.innerHTML.trim();
+    if (fresh === this.#shown) return;
+    this.#shown = fresh;
     this.#element.replaceChildren(...parsed.body.childNodes);
     for (const key of open) this.#find(`details[data-key="${CSS.escape(key)}"]`)?.setAttribute("open", "");
     if (focused) this.#find(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     this.#element.querySelectorAll(".scroll").forEach((one, i) => (one.scrollLeft = scrolled[i] ?? 0));
-    this.#etag = etag;
   }
 
   #find(selector) {
