@@ -54,11 +54,13 @@ async def test_openai_reads_a_whole_chat_with_its_usage() -> None:
 
 async def test_openai_gathers_a_streamed_chat() -> None:
     text = "Sunny, with  some\nclouds. "
-    async with upstream("openai", text) as server, client(server.url) as ai:
-        async with ai.chat.completions.stream(
-            model="m", messages=ASK, stream_options={"include_usage": True}
-        ) as stream:
-            answer = await stream.get_final_completion()
+    counted = {"stream_options": {"include_usage": True}}
+    async with (
+        upstream("openai", text) as server,
+        client(server.url) as ai,
+        ai.chat.completions.stream(model="m", messages=ASK, **counted) as stream,
+    ):
+        answer = await stream.get_final_completion()
     assert answer.choices[0].message.content == text
     assert answer.usage.total_tokens == sum((server.served[0].usage.tokens_in, server.served[0].usage.tokens_out))
     assert server.served[0].whole
