@@ -25,7 +25,7 @@ from .windows.values import inner
 KEY_BYTES = 256
 # A source whose clock runs ahead would otherwise shut out all later values: older event times never win.
 AHEAD = timedelta(minutes=5)
-_LAYOUT = "2"
+_LAYOUT, _WINDOWED_LAYOUT = "2", "3"
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -58,7 +58,8 @@ class Shape:
         # changed starts empty; the former values expire by themselves. The same holds for values that are computed
         # by another text.
         made = of_view(spec) if spec.source is not None else json.dumps(bare(schema), sort_keys=True)
-        self.fingerprint = hashlib.sha256(f"{_LAYOUT}{made}".encode()).hexdigest()[:16]
+        layout = _WINDOWED_LAYOUT if self.plan.groups else _LAYOUT
+        self.fingerprint = hashlib.sha256(f"{layout}{made}".encode()).hexdigest()[:16]
 
     def check(self, rows: Sequence[Row], now: datetime) -> tuple[list[Checked], list[FieldProblem]]:
         """The rows that are acceptable, and every fault of the others by its path."""

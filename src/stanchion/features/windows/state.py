@@ -18,7 +18,7 @@ from ...core.errors import InvalidInput, NotTrustworthy
 from ...core.values import Json
 from ..contract.serving import Status
 from .plan import Group, Plan
-from .tiles import Tile, finished, summed
+from .tiles import Tile, Tiles, Window
 from .values import outer, rank
 
 SLACK = 60_000_000
@@ -29,7 +29,7 @@ _KEPT_SECONDS = 60.0
 _LONGEST_SECONDS = 50 * 365 * 86_400.0
 
 
-class Occurrence(msgspec.Struct, frozen=True, array_like=True):
+class Occurrence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row of a source for one entity. Moments are microseconds; `plain` and `columns` follow the plan's."""
 
     at: int
@@ -39,7 +39,7 @@ class Occurrence(msgspec.Struct, frozen=True, array_like=True):
     columns: tuple[Any, ...]
 
 
-class Head(msgspec.Struct, frozen=True, array_like=True):
+class Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A row that is, or may become, the newest."""
 
     at: int
@@ -48,7 +48,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     values: tuple[Any, ...]
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True):
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event in a window, in the version known last."""
 
     at: int
@@ -57,11 +57,11 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     values: tuple[Any, ...]
 
 
-class Held(msgspec.Struct, frozen=True, array_like=True):
+class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is stored. `dropped` is the latest event time that was given up because there were too many events."""
 
     heads: list[Head]
-    groups: list[list[Tile]]
+    groups: list[Tiles]
     dropped: int | None
     events: msgspec.Raw
 
@@ -85,14 +85,16 @@ class State:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self._windows = tuple(Window(group) for group in plan.groups)
+        none = [window.packed([]) for window in self._windows]
+        self._empty = Held([], none, None, msgspec.Raw(_ENCODER.encode([])))
 
     def merge(self, content: bytes | None, rows: Sequence[Occurrence], now: int) -> bytes | None:
         """What is to be stored once the rows have come; None if they change nothing.
 
         Raises InvalidInput if too many rows lie in the future, NotTrustworthy if what is stored is not ours.
         """
-        empty = Held([], [[] for _ in self.plan.groups], None, msgspec.Raw(_ENCODER.encode([])))
-        held = empty if content is None else _held(content)
+        held = self._empty if content is None else _held(content)
         heads = _heads(held.heads, rows, now)
         if not self.plan.groups:
             return None if heads == held.heads else _ENCODER.encode(Held(heads, [], None, held.events))
@@ -127,30 +129,35 @@ class State:
 
     def _aggregated(self, held: Held, at: int, values: dict[str, Json]) -> bool:
         """Fill in the aggregates; False if there are too many events to be exact."""
-        reach = self.plan.reach(at)
+        far_ends = [group.far_end(at) for group in self.plan.groups]
+        reach = min(far_ends)
         if held.dropped is not None and held.dropped >= reach:
             return False
-        events: list[Event] | None = None
-        for group, tiles in zip(self.plan.groups, held.groups, strict=True):
-            far = group.far_end(at)
-            chosen: list[Tile] = []
-            for tile in tiles[bisect_left(tiles, far // group.hop, key=_index) :]:
-                if tile.last <= at:
-                    chosen.append(tile)
-                    continue
-                # Some of its events are yet to come: those that have come are added up anew.
-                events = _EVENTS.decode(held.events) if events is None else events
-                some = [event for event in _of(events, tile.index, group) if event.at <= at]
-                if some:
-                    chosen.append(summed(group, tile.index, [event.values for event in some], some[-1].at))
-            if far == reach and sum(tile.events for tile in chosen) > self.plan.limit:
+        for group, window, far, tiles in zip(self.plan.groups, self._windows, far_ends, held.groups, strict=True):
+            # Tiles are in the order of time: where the last one has ended, all have.
+            if tiles.lasts and tiles.lasts[-1] > at:
+                tiles = self._until(held, group, window, tiles, at)
+            first = bisect_left(tiles.indexes, far // group.hop)
+            if far == reach and sum(tiles.events[first:]) > self.plan.limit:
                 return False
-            values.update(finished(group, chosen))
+            values.update(window.finished(tiles, first))
         return True
+
+    @staticmethod
+    def _until(held: Held, group: Group, window: Window, tiles: Tiles, at: int) -> Tiles:
+        """The tiles without what is yet to come: those that hold some of it are added up anew."""
+        events = _EVENTS.decode(held.events)
+        chosen: list[Tile] = []
+        for tile in tiles.rows():
+            if tile.last <= at:
+                chosen.append(tile)
+            elif some := [event for event in _of(events, tile.index, group) if event.at <= at]:
+                chosen.append(window.summed(tile.index, [event.values for event in some], some[-1].at))
+        return window.packed(chosen)
 
     def _events(
         self, held: Held, rows: Sequence[Occurrence], now: int
-    ) -> tuple[list[list[Tile]], int | None, msgspec.Raw] | None:
+    ) -> tuple[list[Tiles], int | None, msgspec.Raw] | None:
         """Tiles, bound and events with the rows counted in; None if that changes nothing."""
         floor = self.plan.reach(now - SLACK)
         dropped = held.dropped if held.dropped is not None and held.dropped >= floor else None
@@ -175,22 +182,23 @@ class State:
             events = events[bisect_right(events, dropped, key=_moment) :]
         if len(events) - bisect_right(events, now, key=_moment) > self.plan.limit + _AHEAD:
             raise InvalidInput("too many rows of one entity lie in the future")
+        oldest = floor if dropped is None else dropped + 1
         groups = [
-            self._tiles(group, tiles, events, touched, floor if dropped is None else dropped + 1)
-            for group, tiles in zip(self.plan.groups, held.groups, strict=True)
+            window.packed(self._tiles(group, window, tiles.rows(), events, touched, oldest))
+            for group, window, tiles in zip(self.plan.groups, self._windows, held.groups, strict=True)
         ]
         return groups, dropped, msgspec.Raw(_ENCODER.encode(events))
 
     @staticmethod
     def _tiles(
-        group: Group, tiles: Sequence[Tile], events: Sequence[Event], touched: set[int], oldest: int
+        group: Group, window: Window, tiles: Sequence[Tile], events: Sequence[Event], touched: set[int], oldest: int
     ) -> list[Tile]:
         """The group's tiles with those of the touched moments added up anew, and without what no window reaches."""
         kept = {tile.index: tile for tile in tiles}
         for index in {at // group.hop for at in touched}:
             kept.pop(index, None)
             if some := _of(events, index, group):
-                kept[index] = summed(group, index, [event.values for event in some], some[-1].at)
+                kept[index] = window.summed(index, [event.values for event in some], some[-1].at)
         # A tile that begins before `oldest` has lost events, or none of its events can be read any more.
         return sorted(
             (tile for tile in kept.values() if tile.index * group.hop >= oldest or tile.last >= oldest), key=_index

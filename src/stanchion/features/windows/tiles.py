@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, assert_never
 
 import msgspec
@@ -16,44 +17,78 @@ from .values import outer
 _MOST = (1 << 63) - 1
 
 
-class Tile(msgspec.Struct, frozen=True, array_like=True):
-    """`events` counts rows, `last` is the latest event time in microseconds, `sums` has one entry for each measure."""
+class Tile(msgspec.Struct, frozen=True, gc=False):
+    """`events` counts rows, `last` is the latest event time in microseconds, `sums` has the columns of each measure."""
 
     index: int
     events: int
     last: int
-    sums: list[Any]
+    sums: Sequence[Any]
 
 
-def summed(group: Group, index: int, rows: Sequence[Sequence[Any]], last: int) -> Tile:
-    """The tile of these events' columns. Raises InvalidInput for a number that sums do not take."""
-    return Tile(index, len(rows), last, [_sum(measure, rows) for measure in group.measures])
+class Tiles(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The tiles of one window in the order of time, as they are stored: by column, so that readers add up columns."""
+
+    indexes: list[int]
+    events: list[int]
+    lasts: list[int]
+    sums: list[list[Any]]
+
+    def rows(self) -> list[Tile]:
+        """The same tile by tile."""
+        sums = list(zip(*self.sums, strict=True)) or [()] * len(self.indexes)
+        return [Tile(*row) for row in zip(self.indexes, self.events, self.lasts, sums, strict=True)]
 
 
-def finished(group: Group, tiles: Sequence[Tile]) -> dict[str, Json]:
-    """The fields of a window that holds these tiles."""
-    return {
-        measure.field: _finish(measure, [tile.sums[position] for tile in tiles], tiles)
-        for position, measure in enumerate(group.measures)
-    }
+class Window:
+    """Makes and reads the tiles of one window; which columns a measure has is worked out once."""
+
+    def __init__(self, group: Group) -> None:
+        self._measures = group.measures
+        self._steps: list[tuple[str, Callable[[Tiles, int], Json]]] = []
+        self._width = 0
+        for measure in group.measures:
+            self._steps.append((measure.field, _finish(measure, self._width)))
+            self._width += _columns(measure)
+
+    def summed(self, index: int, rows: Sequence[Sequence[Any]], last: int) -> Tile:
+        """The tile of these events' columns. Raises InvalidInput for a number that sums do not take."""
+        return Tile(index, len(rows), last, [each for measure in self._measures for each in _sums(measure, rows)])
+
+    def packed(self, tiles: Sequence[Tile]) -> Tiles:
+        """The tiles as they are stored."""
+        sums = [[tile.sums[column] for tile in tiles] for column in range(self._width)]
+        return Tiles(
+            [tile.index for tile in tiles], [tile.events for tile in tiles], [tile.last for tile in tiles], sums
+        )
+
+    def finished(self, tiles: Tiles, first: int) -> dict[str, Json]:
+        """The fields of a window that holds the tiles from `first` on. Raises InvalidInput for too large a sum."""
+        return {field: finish(tiles, first) for field, finish in self._steps}
 
 
-def _sum(measure: Measure, rows: Sequence[Sequence[Any]]) -> Any:
+def _columns(measure: Measure) -> int:
     if measure.column is None:
-        return None
+        return 0
+    return 3 if measure.function in ("sum", "mean") else 1
+
+
+def _sums(measure: Measure, rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    if measure.column is None:
+        return ()
     values = [row[measure.column] for row in rows if row[measure.column] is not None]
     match measure.function:
         case "count":
-            return len(values)
+            return (len(values),)
         case "sum" | "mean":
             # Two numbers, because a sum of parts may need more than the 64 bits that are stored.
-            return [len(values), *divmod(sum(_parts(measure, value) for value in values), PARTS)]
+            return (len(values), *divmod(sum(_parts(measure, value) for value in values), PARTS))
         case "min":
-            return min(values, default=None)
+            return (min(values, default=None),)
         case "max":
-            return max(values, default=None)
+            return (max(values, default=None),)
         case "distinct":
-            return sorted(set(values))
+            return (sorted(set(values)),)
         case _:
             assert_never(measure.function)
 
@@ -64,27 +99,27 @@ def _parts(measure: Measure, value: float) -> int:
     return value if isinstance(value, int) and measure.kind == "int" else scaled(value)
 
 
-def _finish(measure: Measure, sums: Sequence[Any], tiles: Sequence[Tile]) -> Json:
+def _finish(measure: Measure, column: int) -> Callable[[Tiles, int], Json]:
+    """The function that adds up a measure, whose columns begin at `column`, over the tiles from a place on."""
     match measure.function:
+        case "count" if measure.column is None:
+            return lambda tiles, first: _number(measure, sum(tiles.events[first:]))
         case "count":
-            return _number(measure, sum(tile.events for tile in tiles) if measure.column is None else sum(sums))
+            return lambda tiles, first: _number(measure, sum(tiles.sums[column][first:]))
         case "sum":
-            return _number(measure, _total(measure, sums))
+            return lambda tiles, first: _number(measure, _total(measure, tiles.sums, column, first))
         case "mean":
-            count = sum(each[0] for each in sums)
-            return float(_total(measure, sums)) / count if count else None
-        case "min":
-            return _least(measure, (each for each in sums if each is not None), least=True)
-        case "max":
-            return _least(measure, (each for each in sums if each is not None), least=False)
+            return partial(_mean, measure, column)
+        case "min" | "max":
+            return partial(_extreme, measure, column, min if measure.function == "min" else max)
         case "distinct":
-            return _number(measure, len({value for each in sums for value in each}))
+            return lambda tiles, first: _number(measure, len(set().union(*tiles.sums[column][first:])))
         case _:
             assert_never(measure.function)
 
 
-def _total(measure: Measure, sums: Sequence[Any]) -> float:
-    parts: int = sum(each[1] for each in sums) * PARTS + sum(each[2] for each in sums)
+def _total(measure: Measure, sums: Sequence[Sequence[int]], column: int, first: int) -> float:
+    parts = sum(sums[column + 1][first:]) * PARTS + sum(sums[column + 2][first:])
     if measure.kind == "float":
         return unscaled(parts)
     if abs(parts) > _MOST:
@@ -92,9 +127,14 @@ def _total(measure: Measure, sums: Sequence[Any]) -> float:
     return parts
 
 
-def _least(measure: Measure, values: Iterable[Any], *, least: bool) -> Json:
-    found = list(values)
-    return outer(measure.gives, min(found) if least else max(found)) if found else None
+def _mean(measure: Measure, column: int, tiles: Tiles, first: int) -> Json:
+    count = sum(tiles.sums[column][first:])
+    return float(_total(measure, tiles.sums, column, first)) / count if count else None
+
+
+def _extreme(measure: Measure, column: int, extreme: Callable[[list[Any]], Any], tiles: Tiles, first: int) -> Json:
+    found = [value for value in tiles.sums[column][first:] if value is not None]
+    return outer(measure.gives, extreme(found)) if found else None
 
 
 def _number(measure: Measure, value: float) -> Json:
