@@ -79,9 +79,10 @@ class Gate:
 
     def allowed(self, ctx: Context, action: Action, resource: str) -> bool:
         """The policy's answer, from the cache while no policy has changed."""
-        if self._generation != self._authoriser.generation or len(self._decisions) > _DECISIONS:
+        generation = self._authoriser.generation
+        if self._generation != generation or len(self._decisions) > _DECISIONS:
             self._decisions.clear()
-            self._generation = self._authoriser.generation
+            self._generation = generation
         key = (ctx.tenant, ctx.principal, ctx.rights, action.name, resource)
         answer = self._decisions.get(key)
         if answer is None:
@@ -95,12 +96,12 @@ class Gate:
             next_step=f"Ask for a key with the scope {action.name}, or a role whose policy permits it.",
         )
 
-    def _limit(self, ctx: Context, action: Action) -> float | None:
+    def _limit(self, ctx: Context, action: Action, now: float) -> float | None:
         """The monotonic moment at which this call must end; raises DeadlineExceeded if it has passed."""
-        own = None if action.seconds is None else self._clock.monotonic() + action.seconds
+        own = None if action.seconds is None else now + action.seconds
         if ctx.deadline is None:
             return own
-        if ctx.deadline <= self._clock.monotonic():
+        if ctx.deadline <= now:
             raise DeadlineExceeded(f"no time was left before {action.name} began")
         return ctx.deadline if own is None else min(own, ctx.deadline)
 
@@ -121,12 +122,13 @@ class Gate:
                 resource = resource_of(args, kwargs)
                 if not self.allowed(ctx, action, resource):
                     raise await self._denied(ctx, action, resource)
-                limit = self._limit(ctx, action)
+                limit = self._limit(ctx, action, started)
                 if reads and not ctx.trace.sampled:
-                    return await self._bounded(limit, bound, ctx, args, kwargs, action)
+                    begun = Begun(bound(ctx, *args, **kwargs))
+                    return await self._bounded(limit, begun, action) if begun.waits else begun.value
                 with instruments.span(ctx, action.name, resource) as inner:
                     if reads:
-                        return await self._bounded(limit, bound, inner, args, kwargs, action)
+                        return await self._bounded(limit, Begun(bound(inner, *args, **kwargs)), action)
                     return await self._effect(limit, bound, inner, args, kwargs, action, resource)
             except StanchionError as error:
                 outcome = error.code
@@ -163,7 +165,7 @@ class Gate:
         if action.effect == "outward":
             await self._recorder.record(effect, "intent")
         try:
-            answer = await self._bounded(limit, bound, ctx.within(effect), args, kwargs, action)
+            answer = await self._bounded(limit, Begun(bound(ctx.within(effect), *args, **kwargs)), action)
         except BaseException as error:
             effect.note(error=error.code if isinstance(error, StanchionError) else type(error).__name__)
             await asyncio.shield(self._recorder.record(effect, "failed"))
@@ -183,7 +185,7 @@ class Gate:
                 resource = resource_of(args, kwargs)
                 if not self.allowed(ctx, action, resource):
                     raise await self._denied(ctx, action, resource)
-                limit = self._limit(ctx, action)
+                limit = self._limit(ctx, action, started)
                 with instruments.span(ctx, action.name, resource) as inner:
                     items = self._items(limit, bound, inner, args, kwargs, action, resource)
                     async with aclosing(items):
@@ -223,7 +225,7 @@ class Gate:
         try:
             while True:
                 try:
-                    yield await self._bounded(limit, anext, source, (), {}, action)
+                    yield await self._bounded(limit, Begun(anext(source)), action)
                 except StopAsyncIteration:
                     break
         except BaseException as error:
@@ -236,17 +238,8 @@ class Gate:
         if changes and (action.effect == "outward" or effect.recorded == 0):
             await asyncio.shield(self._recorder.record(effect, "done"))
 
-    async def _bounded(
-        self,
-        limit: float | None,
-        function: Callable[..., Any],
-        first: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        action: Action,
-    ) -> Any:
+    async def _bounded(self, limit: float | None, begun: Begun[Any], action: Action) -> Any:
         """Await the call until the moment `limit`; only our own limit becomes DeadlineExceeded."""
-        begun = Begun(function(first, *args, **kwargs))
         if not begun.waits:
             return begun.value
         if limit is None:

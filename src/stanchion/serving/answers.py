@@ -13,7 +13,7 @@ from ..core.context import Context
 from ..core.errors import FieldProblem, InvalidInput, StanchionError
 from ..core.redaction import redact
 from ..core.telemetry.contract import LedgerRow
-from .contract.predictions import Prediction, Predictions, PredictOptions, Predicts, Priority
+from .contract.predictions import Prediction, PredictOptions, Predicts, Priority
 
 Instance = dict[str, Any]
 FEATURES = "$.features"
@@ -59,7 +59,11 @@ async def answered(serving: Predicts, ctx: Context, row: LedgerRow, ask: Ask) ->
     # A stopwatch for the answer itself; the ledger has its own for the whole request.
     started = time.perf_counter()
     try:
-        answer = await _predicted(serving, ctx, ask)
+        given = instances_of(ask)
+        try:
+            answer = await serving.predict(ctx, ask.model_id, given, options=options_of(ask))
+        except InvalidInput as error:
+            raise moved(error, FEATURES if isinstance(ask.features, dict) else _SINGLE) from error
     except StanchionError:
         named(row, ask.model_id)
         raise
@@ -121,14 +125,6 @@ def moved(error: InvalidInput, place: str) -> InvalidInput:
         for each in error.fields
     ]
     return type(error)(error.detail.replace(FEATURES, place, 1), next_step=error.hint, fields=fields)
-
-
-async def _predicted(serving: Predicts, ctx: Context, ask: Ask) -> Predictions:
-    given = instances_of(ask)
-    try:
-        return await serving.predict(ctx, ask.model_id, given, options=options_of(ask))
-    except InvalidInput as error:
-        raise moved(error, FEATURES if isinstance(ask.features, dict) else _SINGLE) from error
 
 
 def _told(item: Prediction) -> Mapping[str, Any]:

@@ -59,12 +59,12 @@ class Inferring:
         self, ctx: Context, model: str, request: InferRequest, options: PredictOptions = PLAIN
     ) -> InferResponse:
         """What the contract says."""
-        loaded = await self._found(ctx, model)
+        loaded = self._shelf.ready(ctx.tenant, model) or await self._shelf.find(ctx.tenant, model)
         if loaded.tensors is not None:
             return await self._split(ctx, model, loaded, request, options)
         fields = self._of(ctx, loaded)
         instances = fields.instances(request.inputs)
-        fields.tensors((), request.outputs)
+        names = fields.chosen(request.outputs)
         try:
             answer = await self._predicting.predict(ctx, model, instances, options)
         except InvalidInput as error:
@@ -73,7 +73,7 @@ class Inferring:
             model=answer.model,
             version=answer.version,
             served_by=answer.served_by,
-            outputs=_answered(answer, fields, request),
+            outputs=_answered(answer, fields, request, names),
             tried=tuple(answer.tried),
             arm=answer.arm,
         )
@@ -202,11 +202,11 @@ def _platform(loaded: Loaded) -> str:
     return loaded.kinds["primary"] if loaded.version == DECLARED else "onnxruntime"
 
 
-def _answered(answer: Predictions, fields: Fields, request: InferRequest) -> tuple[Tensor, ...]:
+def _answered(answer: Predictions, fields: Fields, request: InferRequest, names: Sequence[str]) -> tuple[Tensor, ...]:
     for row, item in enumerate(answer.items):
         if item.error is not None:
             raise _moved(from_problem(item.error), fields, request.inputs, row)
-    given = fields.tensors([item.values for item in answer.items], request.outputs)
+    given = fields.tensors([item.values for item in answer.items], names)
     if not request.binary:
         return given
     return tuple(Tensor(each.name, each.datatype, each.shape, raw=each.binary()) for each in given)

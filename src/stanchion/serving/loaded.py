@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -98,14 +98,14 @@ class Loaded:
     tensors: TensorLadder | None = field(default=None, repr=False)
     declared: Declared | None = field(default=None, repr=False)
 
-    async def answer(self, ctx: Context, items: Batch) -> Step[Answers]:
-        """The ladder's answer for checked instances. Raises what the ladder raises."""
+    def answer(self, ctx: Context, items: Batch) -> Coroutine[Any, Any, Step[Answers]]:
+        """The ladder's answer for checked instances, once awaited. Raises what the ladder raises."""
         if self.ladder is None:
             raise Unavailable(
                 f"no version of {self.model} is registered, and it declares no rule and no default",
                 next_step=f"Train it: `stanchion train FILE {self.model}`.",
             )
-        return await self._counted(self.ladder, ctx, items)
+        return self._counted(self.ladder, ctx, items)
 
     async def infer(self, ctx: Context, asked: Asked) -> Step[Arrays]:
         """The tensors of the first rung that takes tensors and answers. Raises what the ladder raises."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -11,7 +12,6 @@ from pydantic import BaseModel, Field
 
 from ..core.context import Context
 from ..core.http import Routes, context_of, hot_route
-from ..core.telemetry.contract import LedgerRow
 from ..core.values import Json
 from .answers import Ask, answered
 from .batch.routes import add_batches
@@ -116,10 +116,7 @@ def routes(serving: Serving) -> Routes:
     add_batches(api, serving)
     advice = add_sidecars(api, serving)
 
-    async def predict(ctx: Context, row: LedgerRow, ask: Ask) -> Mapping[str, Any]:
-        return await answered(serving, ctx, row, ask)
-
-    hot = [hot_route("/v1/predictions", _DECODER, predict)]
+    hot = [hot_route("/v1/predictions", _DECODER, partial(answered, serving))]
     return Routes(api=api, hot=hot, paths=PATHS, schemas=SCHEMAS).joined(advice)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..core.clock import Clock
 from ..core.context import Context
@@ -173,10 +174,15 @@ class ServingService(Serving):
         await self._sources.close()
         self._pool.close()
 
-    async def predict(
+    # The two that are called the most give what is to be awaited, with no coroutine of their own around it.
+
+    def predict(
         self, ctx: Context, model: str, instances: Sequence[Mapping[str, Json]], *, options: PredictOptions = PLAIN
-    ) -> Predictions:
-        return await self._predicting.predict(ctx, model, instances, options)
+    ) -> Coroutine[Any, Any, Predictions]:
+        return self._predicting.predict(ctx, model, instances, options)
+
+    def infer(self, ctx: Context, model: str, request: InferRequest) -> Coroutine[Any, Any, InferResponse]:
+        return self._inferring.infer(ctx, model, request)
 
     async def _nested(self, ctx: Context, model: str, instances: Sequence[Mapping[str, Json]]) -> Predictions:
         """A member of a graph answers as to any caller. Who may call a graph may, through it, call its members."""
@@ -204,9 +210,6 @@ class ServingService(Serving):
 
     async def metadata(self, ctx: Context, model: str) -> ModelMetadata:
         return await self._inferring.metadata(ctx, model)
-
-    async def infer(self, ctx: Context, model: str, request: InferRequest) -> InferResponse:
-        return await self._inferring.infer(ctx, model, request)
 
     async def ready(self, ctx: Context, model: str) -> bool:
         return await self._inferring.ready(ctx, model)

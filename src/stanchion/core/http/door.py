@@ -160,9 +160,6 @@ class Door:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
-        await self._request(scope, receive, send)
-
-    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         trace = self._trace(headers.get(b"traceparent"), scope["path"])
@@ -237,12 +234,12 @@ class Door:
     def _is_open(self, path: str) -> bool:
         return path in self._surface.open_paths or path.startswith(self._surface.open_prefixes)
 
-    async def _identify(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Identity:
+    def _identify(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Awaitable[Identity]:
         path: str = scope["path"]
         if path == self._surface.console or path.startswith(self._surface.console + "/"):
-            return await self._sessions.session(session_token(headers.get(b"cookie", b"").decode("latin-1")))
+            return self._sessions.session(session_token(headers.get(b"cookie", b"").decode("latin-1")))
         shown = headers.get(b"authorization")
-        return await self._authenticator.authenticate(
+        return self._authenticator.authenticate(
             None if shown is None else shown.decode("latin-1"), peer=scope.get("extensions", {}).get("tls_peer")
         )
 

@@ -29,25 +29,27 @@ def check_json(body: bytes) -> None:
         raise MalformedRequest(f"the body is nested more than {MAX_DEPTH} levels deep") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedRequest(f"the body is not one JSON document: {error}") from error
-    names = _names(value, 1)
     # Each name needs a colon: with no colon to spare, every name was kept and none came twice.
-    if body.count(b":") != names:
+    if body.count(b":") != _names(value):
         _refuse_duplicates(body)
 
 
-def _names(value: Any, depth: int) -> int:
+def _names(value: Any) -> int:
     """How many object names the value holds; raises on depth."""
-    if depth > MAX_DEPTH:
-        raise MalformedRequest(f"the body is nested more than {MAX_DEPTH} levels deep")
-    if isinstance(value, dict):
-        count = len(value)
-        for item in value.values():
-            if item.__class__ is dict or item.__class__ is list:
-                count += _names(item, depth + 1)
-        return count
-    if isinstance(value, list):
-        return sum(_names(item, depth + 1) for item in value if item.__class__ is dict or item.__class__ is list)
-    return 0
+    count = 0
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        deeper: list[Any] = []
+        for each in level:
+            items = each
+            if each.__class__ is dict:
+                count += len(each)
+                items = each.values()
+            deeper += [item for item in items if item.__class__ is dict or item.__class__ is list]
+        if not deeper:
+            return count
+        level = deeper
+    raise MalformedRequest(f"the body is nested more than {MAX_DEPTH} levels deep")
 
 
 def _refuse_duplicates(body: bytes) -> None:

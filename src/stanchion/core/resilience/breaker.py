@@ -252,7 +252,10 @@ class Breaker:
         now = self._clock.monotonic()
         if slow is None:
             slow = self.rules.slow is not None and now - permit.started >= self.rules.slow
-        if self._state == "closed":
+        if self._state == "closed" and not failed and not slow:
+            self._window.add(now, CALLS)
+            self._in_a_row = 0
+        elif self._state == "closed":
             self._count(now, failed, slow)
         elif self._state == "half-open":
             self._running -= 1
@@ -270,8 +273,6 @@ class Breaker:
             self._in_a_row += 1
         else:
             self._in_a_row = 0
-            if not slow:
-                return
         calls, failures, slows = window.totals
         enough = calls >= rules.minimum
         ratio = enough and (failures >= rules.failure_ratio * calls or slows >= rules.slow_ratio * calls)

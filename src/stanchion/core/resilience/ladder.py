@@ -196,32 +196,30 @@ class Ladder(Generic[In, Out]):
 
     async def _attempt(self, rung: Rung[In, Out], ctx: Context, item: In, cutoff: float | None) -> Out:
         breaker = rung.breaker
-        if breaker is None:
-            return await self._limited(rung, ctx, item, cutoff)
-        permit = breaker.admit()
+        permit = None if breaker is None else breaker.admit()
         try:
-            value = await self._limited(rung, ctx, item, cutoff)
-        except Exception as error:
-            _report(breaker, permit, error)
+            if rung.always and cutoff is not None:
+                # The caller's passed deadline would stop the very rung that is there to answer then.
+                ctx, cutoff = replace(ctx, deadline=None), None
+            # `run` has just looked at the caller's time, and a call that never waits needs no limit.
+            begun = None if rung.timeout is not None else Begun(rung.call(ctx, item))
+            if begun is not None and not begun.waits:
+                value = begun.value
+            else:
+                value = await self._limited(rung, ctx, item, cutoff, begun)
+        except BaseException as error:
+            if breaker is not None and permit is not None:
+                _report(breaker, permit, error)
             raise
-        except BaseException:
-            breaker.release(permit)
-            raise
-        breaker.succeed(permit)
+        if breaker is not None and permit is not None:
+            breaker.succeed(permit)
         return value
 
-    async def _limited(self, rung: Rung[In, Out], ctx: Context, item: In, cutoff: float | None) -> Out:
-        if rung.always and cutoff is not None:
-            # The caller's passed deadline would stop the very rung that is there to answer then.
-            ctx, cutoff = replace(ctx, deadline=None), None
-        if rung.timeout is None and cutoff is None:
-            return await rung.call(ctx, item)
-        begun: Begun[Out] | None = None
-        if rung.timeout is None:
-            # `run` has just looked at the caller's time, and a call that never waits needs no limit.
-            begun = Begun(rung.call(ctx, item))
-            if not begun.waits:
-                return begun.value
+    async def _limited(
+        self, rung: Rung[In, Out], ctx: Context, item: In, cutoff: float | None, begun: Begun[Out] | None
+    ) -> Out:
+        if begun is not None and cutoff is None:
+            return await begun
         limit = bounded(ctx, rung.timeout, clock=self._clock, reserve=self._reserve)
         try:
             return await limit.run(lambda narrowed: rung.call(narrowed, item) if begun is None else begun)
@@ -232,10 +230,10 @@ class Ladder(Generic[In, Out]):
             raise
 
 
-def _report(breaker: Breaker, permit: Permit, error: Exception) -> None:
+def _report(breaker: Breaker, permit: Permit, error: BaseException) -> None:
     if isinstance(error, Decline):
         breaker.succeed(permit)
-    elif isinstance(error, (*CALLERS_FAULT, CircuitOpen)):
+    elif isinstance(error, (*CALLERS_FAULT, CircuitOpen)) or not isinstance(error, Exception):
         breaker.release(permit)
     elif isinstance(error, _CallerLate):
         # A caller in a hurry must not open the circuit for everybody, unless the part is slow by its own rule.

@@ -22,6 +22,7 @@ _KINDS: dict[str, type[bool] | type[str] | type[float] | type[int]] = {
 }
 _SHORTENED = 32
 _HEAD = 512
+_SPACES = (b" ", b"\t", b"\r", b"\n")
 
 
 class _Reader:
@@ -63,7 +64,9 @@ def elements(raw: msgspec.Raw, datatype: str, shape: Sequence[int], path: str) -
     """
     reader = _READERS[_KINDS.get(datatype, int)]
     # Some clients indent what they send.
-    head = bytes(memoryview(raw)[:_HEAD]).translate(None, b" \t\r\n")[:2]
+    head = bytes(memoryview(raw)[:2])
+    if head[1:] in _SPACES:
+        head = bytes(memoryview(raw)[:_HEAD]).translate(None, b" \t\r\n")[:2]
     try:
         # A list of rows is what most clients send, a flat list what the protocol prefers: neither needs a second look.
         if head == b"[[" and len(shape) == 2:

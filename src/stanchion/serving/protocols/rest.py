@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 from starlette.routing import Route
@@ -34,8 +34,7 @@ _LONGEST = 192
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What an endpoint is asked: by whom, the parts of the path by name, headers and body."""
 
     ctx: Context
@@ -51,17 +50,19 @@ class Request:
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, which is named in lower case."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What an endpoint answers."""
 
     content: bytes = b"{}"
     status: int = 200
     media: bytes = _JSON
-    headers: Sequence[tuple[bytes, bytes]] = field(default=())
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 class Endpoint:

@@ -8,8 +8,7 @@ tensor how many of the bytes that follow are its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -62,8 +61,7 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _DECODER = msgspec.json.Decoder(_Request)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A request as read. `binary` names the outputs wanted as bytes; None means all or none, as `binary_all` says.
 
     `seconds` is the time limit that came with it, None without one. `model` is the name that it repeats, if it does.
@@ -77,8 +75,7 @@ class Asked:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """An answer's bytes; `json_bytes` is the length of the JSON at their head where tensors follow it, else None."""
 
     content: bytes
@@ -92,9 +89,11 @@ def read(body: bytes, header_length: bytes | None) -> Asked:
     check_json(head)
     given = decoded(head, _DECODER)
     tensors = _tensors(given.inputs, memoryview(body)[size:])
-    parameters = given.parameters or {}
-    check_parameters(parameters, "$.parameters", stateful=True)
-    everything = _flag(parameters, "binary_data_output", "$.parameters")
+    everything, seconds = False, None
+    if parameters := given.parameters:
+        check_parameters(parameters, "$.parameters", stateful=True)
+        everything = _flag(parameters, "binary_data_output", "$.parameters")
+        seconds = time_limit(parameters.get("timeout"))
     binary = {each.name: _wants_bytes(each, place, everything) for place, each in enumerate(given.outputs or ())}
     return Asked(
         model=given.model_name,
@@ -102,7 +101,7 @@ def read(body: bytes, header_length: bytes | None) -> Asked:
         id=given.id or "",
         binary_all=everything,
         binary=binary,
-        seconds=time_limit(parameters.get("timeout")),
+        seconds=seconds,
     )
 
 
@@ -164,9 +163,10 @@ def _tensors(inputs: Sequence[_Input], blobs: memoryview) -> tuple[Tensor, ...]:
         path = f"$.inputs[{place}]"
         check_datatype(each.datatype, path)
         check_shape(each.shape, path)
-        parameters = each.parameters or {}
-        check_parameters(parameters, f"{path}.parameters")
-        size = parameters.get("binary_data_size")
+        size = None
+        if each.parameters:
+            check_parameters(each.parameters, f"{path}.parameters")
+            size = each.parameters.get("binary_data_size")
         shape = tuple(each.shape)
         if size is None:
             if not each.data:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ...core.errors import FieldProblem, InvalidInput, PayloadTooLarge, Unavailable
 from ...core.values import Json
@@ -18,6 +18,15 @@ _DATATYPES: Mapping[Kind, str] = {
 }  # fmt: skip
 _WHOLE = {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _FLOATS = {"FP16", "FP32", "FP64"}
+# The datatypes that a field takes, and the type whose values it takes as they are.
+_TAKEN: Mapping[Kind, set[str]] = {
+    "number": _FLOATS | _WHOLE,
+    "integer": _FLOATS | _WHOLE,
+    "boolean": {"BOOL"} | _WHOLE,
+    "text": {"BYTES"},
+    "json": {"BYTES"},
+}
+_EXACT: Mapping[Kind, type] = {"number": float, "integer": int, "boolean": bool, "text": str}
 _MOST_ROWS = 10_000
 
 
@@ -46,6 +55,8 @@ class Fields:
         self._outputs = {field.name: field for field in _fields(output_schema)}
         matrix = [field for field in self._inputs.values() if field.plain]
         self._matrix = matrix if all(f.kind != "json" and (f.kind != "text" or f.choices) for f in matrix) else []
+        self._columns = [field.name for field in self._matrix]
+        self._numbers_only = all(field.kind == "number" for field in self._matrix)
         self.inputs = tuple(TensorSpec(f.name, f.datatype, (-1, 1)) for f in self._inputs.values())
         self.outputs = tuple(TensorSpec(f.name, f.datatype, (-1, 1)) for f in self._outputs.values())
 
@@ -53,7 +64,7 @@ class Fields:
     def parameters(self) -> Mapping[str, Json]:
         """What the specs cannot say: inputs that may be left out, and the columns of the one matrix if it is taken."""
         optional: list[Json] = [field.name for field in self._inputs.values() if not field.required]
-        columns: list[Json] = [field.name for field in self._matrix]
+        columns: list[Json] = [*self._columns]
         return {"optional": optional, "matrix": bool(columns), "columns": columns}
 
     @property
@@ -89,7 +100,14 @@ class Fields:
     def _column(self, field: Field, tensor: Tensor, made: list[dict[str, Json]], path: str) -> None:
         if tensor.shape not in ((len(made),), (len(made), 1)):
             raise _fault(f"{path}.shape", f"Expected [{len(made)}, 1]: one value for each row")
-        values, convert = _values(tensor, path, len(made)), _converter(field, tensor.datatype, path)
+        values = _values(tensor, path, len(made))
+        if tensor.datatype not in _TAKEN[field.kind]:
+            raise _fault(f"{path}.datatype", f"Expected {field.datatype}")
+        if _fits(field.kind, values):
+            for instance, value in zip(made, values, strict=True):
+                instance[field.name] = value
+            return
+        convert = _converter(field, path)
         for row, (instance, value) in enumerate(zip(made, values, strict=True)):
             given = convert(value, row)
             if given is not None or field.nullable:
@@ -102,6 +120,11 @@ class Fields:
         if tensor.shape != (len(made), len(columns)):
             raise _fault(f"{path}.shape", f"Expected [{len(made)}, {len(columns)}]: one column for each feature")
         values = _values(tensor, path, len(made) * len(columns))
+        if self._numbers_only and _fits("number", values):
+            for row, instance in enumerate(made):
+                start = row * len(columns)
+                instance.update(zip(self._columns, values[start : start + len(columns)], strict=True))
+            return
         convert = [_placed(column, path) for column in columns]
         for row, instance in enumerate(made):
             start = row * len(columns)
@@ -117,26 +140,31 @@ class Fields:
         for place, tensor in enumerate(tensors):
             if tensor.name == name:
                 return f"$.inputs[{place}].data[{row}]"
-            if tensor.name not in self._inputs:
-                columns = [column.name for column in self._matrix]
-                if name in columns:
-                    return f"$.inputs[{place}].data[{row * len(columns) + columns.index(name)}]"
+            if tensor.name not in self._inputs and name in self._columns:
+                return f"$.inputs[{place}].data[{row * len(self._columns) + self._columns.index(name)}]"
         return "$.inputs"
 
-    def tensors(self, rows: Sequence[Mapping[str, Json]], wanted: Sequence[str]) -> tuple[Tensor, ...]:
-        """The outputs of answered rows, those asked for or all. Raises InvalidInput for an unknown name."""
+    def chosen(self, wanted: Sequence[str]) -> Sequence[str]:
+        """The outputs asked for, or all. Raises InvalidInput for an unknown name."""
         for place, name in enumerate(wanted):
             if name not in self._outputs:
                 raise _fault(f"$.outputs[{place}].name", "The model has no such output")
-        names = list(wanted) or list(self._outputs)
-        return tuple(
-            Tensor(n, self._outputs[n].datatype, (len(rows), 1), tuple(_told(self._outputs[n], r) for r in rows))
-            for n in names
-        )
+        return wanted or [*self._outputs]
+
+    def tensors(self, rows: Sequence[Mapping[str, Json]], names: Sequence[str]) -> tuple[Tensor, ...]:
+        """These outputs of answered rows, which are among those of the model."""
+        return tuple([self._output(self._outputs[name], rows) for name in names])
+
+    def _output(self, field: Field, rows: Sequence[Mapping[str, Json]]) -> Tensor:
+        values = tuple([row.get(field.name) for row in rows])
+        exact = _EXACT.get(field.kind)
+        if exact is None or not {exact}.issuperset(map(type, values)) or (exact is int and field.nullable):
+            values = tuple([_told(field, value) for value in values])
+        # Where every value is of the very type, or was made so, it is an element.
+        return Tensor(field.name, field.datatype, (len(rows), 1), cast(tuple[Number, ...], values))
 
 
-def _told(field: Field, row: Mapping[str, Json]) -> Number:
-    value = row.get(field.name)
+def _told(field: Field, value: Json) -> Number:
     if field.kind == "json" or (value is None and field.kind == "text"):
         return "" if value is None else json.dumps(value)
     if value is None:
@@ -155,17 +183,17 @@ def _values(tensor: Tensor, path: str, count: int) -> Sequence[Number]:
     return values
 
 
-def _converter(field: Field, datatype: str, path: str) -> Callable[[Number, int], Json]:
+def _fits(kind: Kind, values: Sequence[Number]) -> bool:
+    """Whether all values are such as the field takes, so that none has to be looked at for itself."""
+    exact = _EXACT.get(kind)
+    if exact is None or not {exact}.issuperset(map(type, values)):
+        return False
+    # A sum is not finite if one of its numbers is not; one that only grew too large is looked at the longer way.
+    return exact is not float or math.isfinite(sum(cast(Sequence[float], values)))
+
+
+def _converter(field: Field, path: str) -> Callable[[Number, int], Json]:
     """Reads one element as the field's type. Numbers of any width are taken, as long as nothing is lost."""
-    taken = {
-        "number": _FLOATS | _WHOLE,
-        "integer": _FLOATS | _WHOLE,
-        "boolean": {"BOOL"} | _WHOLE,
-        "text": {"BYTES"},
-        "json": {"BYTES"},
-    }[field.kind]
-    if datatype not in taken:
-        raise _fault(f"{path}.datatype", f"Expected {field.datatype}")
 
     def read(value: Number, place: int) -> Json:
         if field.kind == "text":
