@@ -14,9 +14,7 @@ from typing import Any
 import msgspec
 
 from ...core.errors import (
-    DeadlineExceeded,
     InvalidInput,
-    NotFound,
     PayloadTooLarge,
     StanchionError,
     Throttled,
@@ -55,12 +53,15 @@ def failure(
     return _error(status, reason_of(body), upstream, retry_after(headers, now))
 
 
-def failure_in(document: Mapping[str, Any], *, upstream: str) -> StanchionError:
-    """The error for an error document that came within a stream, or with status 200."""
+def failure_in(error: object, *, upstream: str) -> StanchionError:
+    """The error for an error document, or text, that came within a stream or with status 200."""
+    document: Mapping[str, Any] = error if isinstance(error, Mapping) else {"message": str(error or "")}
     status = document.get("status") or document.get("status_code")
     for word in (document.get("code"), document.get("type")):
         if not isinstance(status, int):
             status = word if isinstance(word, int) else _STATUS.get(str(word))
+        if isinstance(word, str) and word.isdecimal() and len(word) == 3:
+            status = int(word)
     known = status if isinstance(status, int) and status >= 400 else 500
     return _error(known, _text(document) or "an error without a reason", upstream, None)
 
@@ -120,14 +121,10 @@ def _error(status: int, reason: str, upstream: str, wait: float | None) -> Stanc
         return Throttled(said, retry_after=wait)
     if status in (401, 402, 403):
         return Unavailable(f"{upstream} does not accept the gateway's own key ({status})", next_step=_KEY)
-    if status == 404:
-        return NotFound(said, next_step=_MODEL)
     if status == 413:
         return PayloadTooLarge(said)
-    if status in (408, 504):
-        return DeadlineExceeded(said)
     if status in (400, 422):
         return InvalidInput(said, next_step="Correct what the upstream names in `detail`, or ask another model.")
-    if 400 <= status < 500 and status not in (409, 425):
-        return InvalidInput(said)
+    if status in (404, 405, 410):
+        return Unavailable(said, next_step=_MODEL)
     return Unavailable(said, retry_after=wait)

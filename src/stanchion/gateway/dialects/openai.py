@@ -99,7 +99,7 @@ class OpenAIDialect(Dialect):
         """Raises Unavailable for a document that is no answer of this dialect."""
         held = decoded(body, _NAME)
         if held.get("error"):
-            raise failure_in(mapped(held["error"]), upstream=_NAME)
+            raise failure_in(held["error"], upstream=_NAME)
         choice = mapped((listed(held.get("choices")) or [None])[0])
         message = mapped(choice.get("message"))
         if not message:
@@ -146,7 +146,7 @@ class OpenAIReader(Reader):
             return [] if self._ended else [self._end()]
         held = decoded(event.data, _NAME)
         if held.get("error"):
-            raise failure_in(mapped(held["error"]), upstream=_NAME)
+            raise failure_in(held["error"], upstream=_NAME)
         steps: list[Step] = []
         if not self._begun:
             self._begun = True

@@ -1,0 +1,1 @@
+"""Anthropic's messages, as its clients send and read them."""
