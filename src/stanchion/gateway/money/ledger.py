@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -14,18 +15,27 @@ from ...core.clock import micros, moment
 from ...core.storage import Database
 from ...core.telemetry.batch import BatchWriter
 from ...core.telemetry.retention import prune
+from ...core.telemetry.tables import Insert
 from ..contract.calls import Usage
 from ..contract.money import Spend
 from .subjects import storable
 from .tables import spend, spend_days
+from .windows import SECOND
 
 _COUNTS = ("tokens_in", "tokens_out", "cached", "cache_writes", "reasoning")
+_COLUMNS = (
+    *("tenant", "request_id", "attempt", "at", "team", "key", "route", "provider", "model", "price", "outcome"),
+    *("priced", *_COUNTS, "cost", "estimated", "tags"),
+)
 _DAY_KEY = ("tenant", "day", "team", "key", "route", "provider", "model", "price", "outcome")
 _DAY_SUMS = ("requests", "unpriced", *_COUNTS, "cost")
 _CALL = (spend.c.tenant, spend.c.request_id, spend.c.attempt)
+_AT, _TEAM, _PRICED, _ESTIMATED = (_COLUMNS.index(name) for name in ("at", "team", "priced", "estimated"))
+_DAY = 86_400 * SECOND
 _MOST = 2**53  # no model counts more tokens
 _MOST_TAGS = 16
 CAPACITY = 50_000
+_log = logging.getLogger(__name__)
 
 
 class SpendLedger(BatchWriter[tuple[str, Spend]]):
@@ -35,6 +45,7 @@ class SpendLedger(BatchWriter[tuple[str, Spend]]):
     """
 
     def __init__(self, database: Database, *, linger: float = 0.02, capacity: int = CAPACITY) -> None:
+        self._rows = Insert(spend, _COLUMNS, database.dialect)
         super().__init__(database, self._store, task="gateway-spend", capacity=capacity, linger=linger)
 
     async def prune(self, older_than: datetime) -> int:
@@ -48,18 +59,18 @@ class SpendLedger(BatchWriter[tuple[str, Spend]]):
         return await self._database.write(self._ctx, lambda connection: connection.execute(statement).rowcount)
 
     def _store(self, connection: Connection, rows: Sequence[tuple[str, Spend]], again: bool) -> None:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        values = {(r["tenant"], r["request_id"], r["attempt"]): r for r in (_row(*each) for each in reversed(rows))}
-        # The call whose row is there already is not charged again: after a commit of unknown outcome, or a settle by
-        # two processes.
-        once = dialect.insert(spend).on_conflict_do_nothing(index_elements=list(_CALL)).returning(*_CALL)
-        new = {tuple(key) for key in connection.execute(once, [*reversed(values.values())])}
-        if not new:
+        values = [_values(*each) for each in rows]
+        if again:
+            # The first attempt may have been committed, and a call may come twice: what is stored is not charged again.
+            values = _new(connection, values)
+        else:
+            self._rows(connection, values)
+        if not values:
             return
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         add = dialect.insert(spend_days)
         sums = {name: spend_days.c[name] + add.excluded[name] for name in _DAY_SUMS}
-        days = _by_day([row for key, row in values.items() if key in new])
-        connection.execute(add.on_conflict_do_update(index_elements=list(_DAY_KEY), set_=sums), days)
+        connection.execute(add.on_conflict_do_update(index_elements=list(_DAY_KEY), set_=sums), _by_day(values))
 
 
 def spend_of(row: Row[tuple[object, ...]]) -> Spend:
@@ -83,31 +94,59 @@ def spend_of(row: Row[tuple[object, ...]]) -> Spend:
     )
 
 
-def _row(tenant: str, row: Spend) -> dict[str, Any]:
+def _values(tenant: str, row: Spend) -> tuple[Any, ...]:
     used = row.usage
     tags = {storable(name): storable(value) for name, value in list(row.tags.items())[:_MOST_TAGS]}
-    return {
-        "tenant": tenant,
-        "request_id": storable(row.request_id),
-        "attempt": row.attempt,
-        "at": micros(row.at),
-        **{name: storable(getattr(row, name)) for name in ("team", "key", "route", "provider", "model", "price")},
-        "priced": row.priced,
-        **{name: max(0, min(getattr(used, name), _MOST)) for name in _COUNTS},
-        "estimated": used.estimated,
-        "cost": row.cost,
-        "outcome": storable(row.outcome),
-        "tags": msgspec.json.encode(tags).decode() if tags else "{}",
-    }
+    return (
+        tenant,
+        storable(row.request_id),
+        row.attempt,
+        micros(row.at),
+        storable(row.team),
+        storable(row.key),
+        storable(row.route),
+        storable(row.provider),
+        storable(row.model),
+        storable(row.price),
+        storable(row.outcome),
+        row.priced,
+        max(0, min(used.tokens_in, _MOST)),
+        max(0, min(used.tokens_out, _MOST)),
+        max(0, min(used.cached, _MOST)),
+        max(0, min(used.cache_writes, _MOST)),
+        max(0, min(used.reasoning, _MOST)),
+        row.cost,
+        used.estimated,
+        msgspec.json.encode(tags).decode() if tags else "{}",
+    )
 
 
-def _by_day(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _new(connection: Connection, values: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Store the rows whose call is not stored yet; those rows."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    once = dialect.insert(spend).on_conflict_do_nothing(index_elements=list(_CALL)).returning(*_CALL)
+    by_call = {row[:3]: row for row in reversed(values)}
+    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in reversed(by_call.values())]
+    stored = {tuple(call) for call in connection.execute(once, rows)}
+    if len(stored) < len(values):
+        _log.warning("%d settled calls were in the ledger of spend already", len(values) - len(stored))
+    return [row for call, row in by_call.items() if call in stored]
+
+
+def _by_day(rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
     """Sums of the rows, sorted: two processes then lock rows in the same order."""
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    found: dict[tuple[Any, ...], list[int]] = {}
     for row in rows:
-        row = {**row, "day": moment(row["at"]).date().isoformat(), "requests": 1, "unpriced": int(not row["priced"])}
-        key = tuple(row[name] for name in _DAY_KEY)
-        sums = found.setdefault(key, dict(zip(_DAY_KEY, key, strict=True)))
-        for name in _DAY_SUMS:
-            sums[name] = sums.get(name, 0) + row[name]
-    return [found[key] for key in sorted(found)]
+        key = (row[0], row[_AT] // _DAY, *row[_TEAM:_PRICED])
+        sums = found.get(key)
+        if sums is None:
+            sums = found[key] = [0] * len(_DAY_SUMS)
+        sums[0] += 1
+        sums[1] += not row[_PRICED]
+        for i, count in enumerate(row[_PRICED + 1 : _ESTIMATED], start=2):
+            sums[i] += count
+    names = (*_DAY_KEY, *_DAY_SUMS)
+    return [
+        dict(zip(names, (key[0], moment(key[1] * _DAY).date().isoformat(), *key[2:], *sums), strict=True))
+        for key, sums in sorted(found.items())
+    ]

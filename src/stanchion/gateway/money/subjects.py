@@ -137,4 +137,6 @@ class Rules:
 
 def storable(text: str) -> str:
     """The text as every store can hold it: without NUL and lone surrogates, at most 256 characters."""
+    if text.isascii() and "\0" not in text:
+        return text[:256]
     return text.replace("\0", "").encode("utf-8", "replace").decode()[:256]
