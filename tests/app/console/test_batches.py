@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from stanchion.serving import ColumnDrift
 from tests.app.console.fake_batches import STATES, job_id, sample_job, sample_report
+from tests.app.console.fake_features import NOW
 
 MODEL = "customer-churn-v2"
 
@@ -155,6 +157,18 @@ def test_resuming_orders_the_same_job_by_its_key(make_world: Any) -> None:
     answer = send(world, f"/console/batches/{job.id}/resume")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/console/batches/{job.id}")
     assert world.doors.serving.asked == [("submit", f"{MODEL} 5b00d1c2 resume=True")]
+
+
+def test_the_overview_tells_of_jobs_that_stopped_and_failed_lately(make_world: Any) -> None:
+    world = make_world()
+    text = page(world, "/console/")
+    for words, state in (("stopped after 12,300 rows", "interrupted"), ("The disk refused", "failed")):
+        assert words in text
+        assert f'href="/console/batches/{job_id(state)}"' in text
+    old = NOW - timedelta(days=2)
+    world.doors.serving.jobs = [sample_job(MODEL, "failed", updated_at=old), sample_job(MODEL, "done")]
+    assert "Batch job of" not in page(world, "/console/")
+    assert "Batch job of" not in page(make_world(denied=["serving:read_batches"]), "/console/")
 
 
 def test_an_unknown_job_is_not_found_on_every_way(make_world: Any) -> None:

@@ -6,20 +6,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
+from urllib.parse import quote
 
 from ....core.context import Context
 from ....core.errors import StanchionError
 from ....core.security.contract import KeyInfo
-from ....serving import RungStatus
+from ....serving import BatchJob, RungStatus
 from ..assets import BASE
-from ..figures import moment, span_of
+from ..figures import moment, sentence, span_of
 from ..rendering import query
 from ..shell import Shell
 
 _SOON = timedelta(days=14)
 _DENIED_WITHIN = timedelta(hours=1)
+_FAILED_WITHIN = timedelta(days=1)
 _MOST = 12
-_MODELS_LOOKED_AT = 20
+_MODELS_LOOKED_AT = _JOBS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,24 @@ def _breaker(model: str, rung: RungStatus) -> Notice:
         return Notice("bad", f"Circuit open: {model}, rung {rung.name}", "The next rung answers for it.", href)
     share = f"{rung.admitted:.0%} of its calls are let through."
     return Notice("warn", f"Circuit restoring: {model}, rung {rung.name}", share, href)
+
+
+async def _batches(shell: Shell, ctx: Context, now: datetime) -> Sequence[Notice]:
+    if shell.doors.serving is None:
+        return ()
+    jobs = await shell.doors.serving.batches(ctx, limit=_JOBS_LOOKED_AT)
+    return [
+        _batch(job)
+        for job in jobs
+        if job.state == "interrupted" or (job.state == "failed" and now - job.updated_at < _FAILED_WITHIN)
+    ]
+
+
+def _batch(job: BatchJob) -> Notice:
+    href = f"{BASE}/batches/{quote(job.id, safe='')}"
+    if job.problem is not None:
+        return Notice("warn", f"Batch job of {job.model} failed", sentence(job.problem.detail), href)
+    return Notice("warn", f"Batch job of {job.model} stopped after {job.rows:,} rows", "Resume or cancel it.", href)
 
 
 async def _models(shell: Shell, ctx: Context, now: datetime) -> Sequence[Notice]:
@@ -126,6 +146,7 @@ async def _audit(shell: Shell, ctx: Context, now: datetime) -> Sequence[Notice]:
 
 _PROBES: tuple[tuple[str, str, Probe], ...] = (
     ("serving:read", "Serving", _breakers),
+    ("serving:read_batches", "Batch jobs", _batches),
     ("registry:read", "The registry", _models),
     ("keys:list", "Keys", _keys),
     ("audit:read", "The audit log", _audit),
