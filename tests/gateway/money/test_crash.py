@@ -1,0 +1,105 @@
+"""Killed at any moment, no more is spent than the budget, and no row that was stored is lost or doubled."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from stanchion.core.clock import SystemClock
+from stanchion.core.context import Context
+from stanchion.core.storage.open import open_database, open_keyvalue
+from stanchion.gateway.contract.money import Spend
+from stanchion.gateway.money.amounts import picodollars
+from stanchion.gateway.money.service import MoneyService
+
+from .conftest import SCHEMA
+from .crash_child import BUDGET, COST
+
+KILLS = [8, pytest.param(150, marks=pytest.mark.soak)]
+CHILD = Path(__file__).with_name("crash_child.py")
+
+
+def run_and_kill(url: str, run: int, chance: random.Random, children: int) -> list[list[str]]:
+    """What the children told before they were killed, word by word."""
+    started = [
+        subprocess.Popen([sys.executable, str(CHILD), url, f"{run}.{i}"], stdout=subprocess.PIPE, text=True)
+        for i in range(children)
+    ]
+    told: list[str] = []
+    for child in started:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n", f"the child did not start in run {run}"
+        told += [child.stdout.readline() for _ in range(chance.randrange(0, 60))]
+    # No condition is waited for: this is the random moment.
+    time.sleep(chance.random() * 0.05)
+    for child in started:
+        child.kill()
+        with child:
+            assert child.stdout is not None
+            told += child.stdout.readlines()
+    # A line that the kill cut off was not told.
+    return [line.split() for line in told if line.endswith("\n")]
+
+
+async def check(url: str, settled: set[str], stored: set[str]) -> None:
+    clock = SystemClock()
+    database = open_database(url)
+    await database.prepare(SCHEMA)
+    service = MoneyService(
+        database=database,
+        keyvalue=open_keyvalue("memory:", clock=clock),
+        clock=clock,
+        budgets=[BUDGET],
+        catalogue=False,
+    )
+    await service.tidy()
+    ctx, now = Context("t1", "key:a"), clock.now()
+    start, end = now.date() - timedelta(days=1), now.date() + timedelta(days=1)
+    first = datetime(start.year, start.month, start.day, tzinfo=UTC)
+    rows: list[Spend] = []
+    async for page in service.export_usage(ctx, start=first, end=first + timedelta(days=2), rows=100):
+        rows += page.rows
+    names = [row.request_id for row in rows]
+    assert len(set(names)) == len(names)
+    assert stored <= set(names)
+    assert all(row.cost == COST for row in rows)
+    assert (await service.invoice(ctx, start=start, end=end)).cost == sum(row.cost for row in rows)
+    [level] = (await service.budget(ctx, BUDGET.name)).levels
+    # Also what was settled and not yet stored is within the budget: its allowance had been taken before.
+    assert len(settled | set(names)) * COST <= level.used <= picodollars("0.02", "$")
+    await service.stop()
+    await database.close()
+
+
+async def kill_again_and_again(url: str, kills: int, children: int) -> None:
+    chance = random.Random(random.randrange(1 << 32))
+    settled: set[str] = set()
+    stored: set[str] = set()
+    for run in range(kills):
+        told = run_and_kill(url, run, chance, children)
+        settled |= {words[1] for words in told if words[0] == "settled"}
+        for i in range(children):
+            marks = [int(words[1]) for words in told if words[0] == "stored"] if children == 1 else []
+            last = max(marks, default=0)
+            stored |= {n for n in settled if n.startswith(f"{run}.{i}-") and int(n.split("-")[1]) <= last}
+        await check(url, settled, stored)
+    assert stored or children > 1
+    assert settled
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", KILLS)
+async def test_kill_9_loses_no_stored_row_and_never_overspends(tmp_path: Path, kills: int) -> None:
+    await kill_again_and_again(f"sqlite://{tmp_path}/state.db", kills, children=1)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.soak)])
+async def test_several_killed_processes_on_one_server_never_overspend(postgres_url: str, kills: int) -> None:
+    await kill_again_and_again(postgres_url, kills, children=2)
