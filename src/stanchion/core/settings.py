@@ -60,7 +60,7 @@ class ModulesSettings(Settings):
     """Which modules this process holds."""
 
     enabled: tuple[str, ...] = Field(
-        ("features", "registry", "training", "serving"), description="Modules built in this process."
+        ("gateway", "features", "registry", "training", "serving"), description="Modules built in this process."
     )
 
 

@@ -14,6 +14,7 @@ from ..core.flags import Flag
 from ..features import Aggregate, Table
 from ..serving import GuardBand, ServedSpec
 from .features import FeatureService, FeatureView, OnDemand, Source
+from .gateway import Gateways
 from .handles import Bound, Doors, Model, TrainedModel, check_bands
 from .runtimes import Runtimes
 from .serving_options import ServingOptions, options_of
@@ -27,7 +28,7 @@ H = TypeVar("H", bound=Bound)
 P = ParamSpec("P")
 
 
-class System(Runtimes, Declarations):
+class System(Gateways, Runtimes, Declarations):
     """An AI system: models, features and their rules under one name.
 
     A declaration gives a typed handle. What is declared is what is called: in the same process, in another

@@ -17,14 +17,17 @@ from ...core.security.contract import Audit, Keys, Policies
 from ...core.telemetry.contract import Contents, Observatory
 from ...core.telemetry.sampling import RateSampler
 from ...features import Features
+from ...gateway import Gateway
 from ...registry import Registry
 from ...system.house import House
 from ..desk import house_desk
 from . import problems
 from .flags import routes as flag_routes
 from .lineage import routes as lineage_routes
+from .models import Models
 from .openapi import complete
 from .security import routes as security_routes
+from .shaped import Shaped
 from .sockets import Sockets
 from .telemetry import routes as telemetry_routes
 
@@ -88,7 +91,11 @@ def build_app(house: House, *, console: bool = True) -> ASGIApp:
 
         mount_console(api, house)
     sockets = {path: socket for routes in collected for path, socket in routes.sockets.items()}
-    return Sockets(_door(house, Switch(hot, api)), sockets, house_desk(house))
+    writers = {path: write for routes in collected for path, write in routes.problems.items()}
+    gateway = house.find(Gateway)
+    rest = api if gateway is None else Models(gateway, api)
+    door = _door(house, Switch(hot, rest))
+    return Sockets(Shaped(door, writers) if writers else door, sockets, house_desk(house))
 
 
 def openapi_document(house: House) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class Routes:
 
     `sockets` are what speaks over WebSockets, by path.
     `paths` and `schemas` are the OpenAPI path items and component schemas of what does not document itself.
+    `problems` writes problem documents, by path, where stock clients look for the words in another place.
     """
 
     api: APIRouter | None = None
@@ -77,6 +78,7 @@ class Routes:
     sockets: Mapping[str, Socket] = field(default_factory=dict)
     paths: Mapping[str, Any] = field(default_factory=dict)
     schemas: Mapping[str, Any] = field(default_factory=dict)
+    problems: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = field(default_factory=dict)
 
     def joined(self, other: Routes) -> Routes:
         """These routes and others; the `api` of these."""
@@ -86,6 +88,7 @@ class Routes:
             sockets={**self.sockets, **other.sockets},
             paths={**self.paths, **other.paths},
             schemas={**self.schemas, **other.schemas},
+            problems={**self.problems, **other.problems},
         )
 
 

@@ -29,8 +29,11 @@ class Role:
 _CONTENT = ("telemetry:read_content", "serving:read_journal")
 """Rights of their own: to see how a system runs is no right to see what people sent it."""
 
-_RELEASE = ("registry:promote", "registry:alias", "serving:rollout", "serving:unload")
-"""What decides which version answers people."""
+_RELEASE = ("registry:promote", "registry:alias", "serving:rollout", "serving:unload", "gateway:route")
+"""What decides which version answers people, or which model."""
+
+_MONEY = ("gateway:write_budget", "gateway:write_team")
+"""Who spends does not say how much."""
 
 _DRILL = "serving:drill"
 """To make a system fail on purpose is nobody's daily work."""
@@ -48,7 +51,7 @@ ROLES: Mapping[str, Role] = {
     "developer": Role(
         "Builds: everything but keys, policies, the audit log, kept content and what goes into production.",
         permits=("*", "policies:read"),
-        excepts=("module:keys", "module:policies", "module:audit", *_RELEASE, _DRILL, *_CONTENT),
+        excepts=("module:keys", "module:policies", "module:audit", *_RELEASE, *_MONEY, _DRILL, *_CONTENT),
         over=("viewer", "predictor"),
     ),
     "auditor": Role(
@@ -64,8 +67,8 @@ ROLES: Mapping[str, Role] = {
         over=("predictor",),
     ),
     "predictor": Role(
-        "Asks for predictions: the role of an application's key.",
-        permits=("serving:predict", "serving:read", "serving:advise"),
+        "Asks for predictions and calls models: the role of an application's key.",
+        permits=("serving:predict", "serving:read", "serving:advise", "gateway:complete", "gateway:read"),
     ),
 }
 

@@ -1,35 +1,83 @@
-"""The gateway's contract: calls, the declarations that say who answers them, and what is told of both."""
+"""The gateway's contract: calls, the declarations that say who answers them, and the money of both."""
 
-from .calls import Account, Ask, CacheState, Piece, Reply, Shape, Usage
-from .gateway import Gateway, LanguageModel, Plan, PlannedRung, RouteView, Routing, RungView
+from .calls import (
+    Account,
+    Ask,
+    CacheState,
+    Piece,
+    Reply,
+    Shape,
+    Usage,
+)
+from .gateway import (
+    Gateway,
+    LanguageModel,
+    Plan,
+    PlannedRung,
+    RouteView,
+    Routing,
+    RungView,
+)
+from .money import (
+    Accounts,
+    BudgetSpec,
+    BudgetState,
+    Grouping,
+    Invoice,
+    Level,
+    Limit,
+    Measure,
+    PriceSpec,
+    Spend,
+    SpendPage,
+    Team,
+    UsageLine,
+    Window,
+)
 from .specs import (
     Credential,
     Kind,
     ModelSpec,
     RouteSpec,
-    TokenPrice,
     UpstreamSpec,
+    check_route,
+    check_together,
 )
 
 __all__ = [
     "Account",
+    "Accounts",
     "Ask",
+    "BudgetSpec",
+    "BudgetState",
     "CacheState",
     "Credential",
     "Gateway",
+    "Grouping",
+    "Invoice",
     "Kind",
     "LanguageModel",
+    "Level",
+    "Limit",
+    "Measure",
     "ModelSpec",
     "Piece",
     "Plan",
     "PlannedRung",
+    "PriceSpec",
     "Reply",
     "RouteSpec",
     "RouteView",
     "Routing",
     "RungView",
     "Shape",
-    "TokenPrice",
+    "Spend",
+    "SpendPage",
+    "Team",
     "UpstreamSpec",
     "Usage",
+    "UsageLine",
+    "Window",
+    "check_route",
+    "check_together",
 ]

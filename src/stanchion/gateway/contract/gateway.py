@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from ...core.context import Context
 from ...core.contract import action
 from .calls import Ask, Piece, Reply, Shape
+from .money import Accounts
 from .specs import RouteSpec
 
 
@@ -107,7 +108,7 @@ class Routing(Protocol):
         ...
 
 
-class Gateway(Routing, Protocol):
+class Gateway(Routing, Accounts, Protocol):
     """One door to every language, embedding and rerank model."""
 
     @action("gateway:complete", effect="read", resource="LanguageModel")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ...core.errors import Misconfigured
 from .calls import Shape
+from .money import PriceSpec
 
 Kind = Literal[
     "openai", "azure", "anthropic", "gemini", "bedrock", "mistral", "openrouter",
@@ -49,7 +50,7 @@ _NATIVE: Mapping[Kind, frozenset[Shape]] = {
     "llamacpp": _COMPATIBLE | {"rerank"},
     "tei": frozenset(("embeddings",)),
     "compatible": _COMPATIBLE | {"rerank"},
-    "builtin": frozenset(("chat",)),
+    "builtin": frozenset(("chat", "embeddings")),
 }
 
 
@@ -131,25 +132,11 @@ class UpstreamSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPrice:
-    """Dollars for a million tokens, as decimal text. `cached` and `cache_writes` default to `input`."""
-
-    input: str
-    output: str = "0"
-    cached: str | None = None
-    cache_writes: str | None = None
-
-    def __post_init__(self) -> None:
-        for word in (self.input, self.output, self.cached or "0", self.cache_writes or "0"):
-            dollars("a price", word)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A model as clients call it. `model` is its name at the upstream; empty: the same one.
 
     `shapes` are those that clients may use; empty: all that the upstream can serve. `context` is the most tokens in and
-    out together, `max_output` the most out. `price` overrides the table of prices.
+    out together, `max_output` the most out. `price` goes before the table of prices.
     """
 
     name: str
@@ -158,7 +145,7 @@ class ModelSpec:
     shapes: frozenset[Shape] = frozenset()
     context: int | None = None
     max_output: int | None = None
-    price: TokenPrice | None = None
+    price: PriceSpec | None = None
 
     def __post_init__(self) -> None:
         check_name("a model", self.name)

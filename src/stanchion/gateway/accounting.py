@@ -1,0 +1,51 @@
+"""The accounts of the gateway, answered by its money."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, datetime
+
+from ..core.context import Context
+from .contract.money import Accounts, BudgetSpec, BudgetState, Grouping, Invoice, SpendPage, Team, UsageLine
+
+
+class Accounting(Accounts):
+    """Hands every question on."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    async def budgets(self, ctx: Context) -> Sequence[BudgetState]:
+        return await self._accounts.budgets(ctx)
+
+    async def budget(self, ctx: Context, name: str) -> BudgetState:
+        return await self._accounts.budget(ctx, name)
+
+    async def put_budget(self, ctx: Context, spec: BudgetSpec, *, expected: int | None = None) -> BudgetState:
+        return await self._accounts.put_budget(ctx, spec, expected=expected)
+
+    async def delete_budget(self, ctx: Context, name: str, *, expected: int | None = None) -> None:
+        await self._accounts.delete_budget(ctx, name, expected=expected)
+
+    async def teams(self, ctx: Context) -> Sequence[Team]:
+        return await self._accounts.teams(ctx)
+
+    async def put_team(self, ctx: Context, name: str, members: Sequence[str], *, expected: int | None = None) -> Team:
+        return await self._accounts.put_team(ctx, name, members, expected=expected)
+
+    async def delete_team(self, ctx: Context, name: str, *, expected: int | None = None) -> None:
+        await self._accounts.delete_team(ctx, name, expected=expected)
+
+    async def usage(
+        self, ctx: Context, *, start: date, end: date, by: Sequence[Grouping] = ("day",)
+    ) -> Sequence[UsageLine]:
+        return await self._accounts.usage(ctx, start=start, end=end, by=by)
+
+    async def invoice(self, ctx: Context, *, start: date, end: date, key: str = "") -> Invoice:
+        return await self._accounts.invoice(ctx, start=start, end=end, key=key)
+
+    async def export_usage(
+        self, ctx: Context, *, start: datetime, end: datetime, after: str = "", rows: int = 1000
+    ) -> AsyncIterator[SpendPage]:
+        async for page in self._accounts.export_usage(ctx, start=start, end=end, after=after, rows=rows):
+            yield page

@@ -1,0 +1,126 @@
+"""Builds the gateway from the declared upstreams, models and routes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from pydantic import Field
+
+from ..core.module import Module, Parts, Settings
+from .contract import BudgetSpec, Gateway, ModelSpec, PriceSpec, RouteSpec, UpstreamSpec
+
+if TYPE_CHECKING:
+    from ..core.http import Routes
+    from ..core.storage import Schema
+    from .ports import Transport
+    from .service import GatewayService
+
+
+T = TypeVar("T")
+
+
+class GatewaySettings(Settings):
+    """Settings of the gateway."""
+
+    poll_seconds: float = Field(
+        1.0, gt=0, le=60, description="How long another process's change of a route may stay unnoticed."
+    )
+    counted_in: Literal["database", "keyvalue"] = Field(
+        "database", description="Where several processes count budgets together; `keyvalue` is for Redis."
+    )
+    price_table: bool = Field(
+        True, description="Whether prices that are not declared come from the installed table (extra `gateway`)."
+    )
+    spend_days: int = Field(400, ge=1, le=3_650, description="For how many days every call's spend is kept.")
+    output_tokens: int = Field(
+        1_000, ge=1, le=1_000_000, description="Tokens set aside for an answer whose length nobody bounds."
+    )
+
+
+async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService:
+    from ..core.storage import Schema
+    from .backends.routes import SqlRoutes
+    from .money.service import MoneyService
+    from .money.tables import metadata
+    from .routing.attempts import Attempts
+    from .routing.building import models_of
+    from .routing.choosing import Chooser
+    from .routing.table import Table
+    from .service import GatewayService
+
+    await parts.database.prepare(Schema("gateway_money", metadata))
+    money = MoneyService(
+        database=parts.database,
+        keyvalue=parts.keyvalue,
+        clock=parts.clock,
+        budgets=_of(parts.declared, BudgetSpec),
+        prices=_of(parts.declared, PriceSpec),
+        shared=settings.counted_in,
+        catalogue=settings.price_table,
+        days=settings.spend_days,
+    )
+    metrics = parts.metrics
+    models = models_of(
+        _of(parts.declared, ModelSpec),
+        _of(parts.declared, UpstreamSpec),
+        transport=_transports(parts),
+        clock=parts.clock,
+        on_change=lambda view: metrics.breakers.set(view.share / 100, f"gateway:{view.name}"),
+    )
+    return GatewayService(
+        Table(models, _of(parts.declared, RouteSpec)),
+        Chooser(money.prices, output_tokens=settings.output_tokens),
+        Attempts(clock=parts.clock, purse=money),
+        money=money,
+        store=SqlRoutes(parts.database, parts.clock),
+        clock=parts.clock,
+        poll_seconds=settings.poll_seconds,
+        served=lambda rung: metrics.rungs.inc("gateway", rung),
+    )
+
+
+def _of(declared: Sequence[object], kind: type[T]) -> list[T]:
+    return [item for item in declared if isinstance(item, kind)]
+
+
+def _transports(parts: Parts) -> Callable[[UpstreamSpec], Transport]:
+    from ..core.security.secrets import SecretSource
+    from .backends.builtin import BuiltinTransport
+    from .backends.http import HttpTransport
+
+    source = SecretSource(parts.database, parts.vault, environment=os.environ, clock=parts.clock)
+
+    async def secret(reference: str) -> str:
+        return (await source.resolve(reference, tenant=parts.tenant)).reveal()
+
+    def made(spec: UpstreamSpec) -> Transport:
+        if spec.kind == "builtin":
+            return BuiltinTransport()
+        return HttpTransport(spec, clock=parts.clock, secrets=secret)
+
+    return made
+
+
+def _schema() -> Schema:
+    from .backends.tables import SCHEMA
+
+    return SCHEMA
+
+
+def _routes(gateway: Gateway) -> Routes:
+    from .routes import routes
+
+    return routes(gateway)
+
+
+MODULE = Module(
+    name="gateway",
+    contract=Gateway,
+    build=_build,
+    settings=GatewaySettings,
+    declares=(UpstreamSpec, ModelSpec, RouteSpec, BudgetSpec, PriceSpec),
+    routes=_routes,
+    schema=_schema,
+)

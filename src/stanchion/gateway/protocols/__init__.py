@@ -1,0 +1,1 @@
+"""The gateway over HTTP, in the shapes that clients already speak."""

@@ -1,0 +1,184 @@
+"""The routes of calls: the client's body goes to the gateway as it came, and the answer back as it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
+
+from starlette.routing import Route
+
+from ...core.context import Context
+from ...core.errors import MalformedRequest, StanchionError
+from ...core.http.limits import read_body
+from ...core.http.routes import BODY, CONTEXT, ROW
+from ...core.redaction import redact
+from ...core.telemetry.contract import LedgerRow
+from ..contract.calls import Account, Ask, Piece, Shape
+from ..contract.gateway import Gateway
+from ..contract.specs import ROUTE_PREFIX
+from ..wire.peek import Peek
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+PATHS: Mapping[str, Shape] = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completions",
+    "/v1/responses": "responses",
+    "/v1/embeddings": "embeddings",
+    "/v1/rerank": "rerank",
+    "/v1/messages": "messages",
+}
+_PICO = 10**12
+_MOST = 8 << 20  # where no door has read the body already, as in a test
+_LONGEST = 192
+# What means something to the provider and is no secret of the gateway's.
+_KEPT = (b"anthropic-beta", b"anthropic-version", b"openai-beta")
+_TAGS = b"x-stanchion-tags"
+_MOST_TAGS = 16
+
+
+class Calls:
+    """One shape's endpoint."""
+
+    def __init__(self, gateway: Gateway, shape: Shape) -> None:
+        self._gateway = gateway
+        self._shape = shape
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = scope.get(BODY)
+        if body is None:
+            body = await read_body(receive, _MOST)
+        ctx, row = cast(Context, scope[CONTEXT]), cast(LedgerRow, scope[ROW])
+        ask = _ask(self._shape, body, scope["headers"])
+        peek = Peek(body)
+        _name(row, peek)
+        async with _while_connected(receive, row):
+            if peek.stream and self._shape not in ("embeddings", "rerank"):
+                await self._streamed(ctx, row, ask, send)
+            else:
+                await self._whole(ctx, row, ask, send)
+
+    async def _whole(self, ctx: Context, row: LedgerRow, ask: Ask, send: Send) -> None:
+        reply = await self._gateway.complete(ctx, ask)
+        _learn(row, reply.account)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(reply.body)).encode()),
+            *_headers(reply.account),
+            (b"x-stanchion-cost-usd", _dollars(reply.account.cost)),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _streamed(self, ctx: Context, row: LedgerRow, ask: Ask, send: Send) -> None:
+        # The gate gives an async generator; a remote gateway too.
+        pieces = cast("AsyncGenerator[Piece, None]", self._gateway.stream(ctx, ask))
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if piece.opening is not None:
+                    _learn(row, piece.opening)
+                    headers = [
+                        (b"content-type", b"text/event-stream; charset=utf-8"),
+                        (b"cache-control", b"no-cache"),
+                        (b"x-accel-buffering", b"no"),
+                        *_headers(piece.opening),
+                    ]
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                if piece.account is not None:
+                    _learn(row, piece.account)
+                if piece.data:
+                    await send({"type": "http.response.body", "body": piece.data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+class _while_connected:
+    """Cancels the block when the client goes away: what it asked for is of no use to anybody then."""
+
+    def __init__(self, receive: Receive, row: LedgerRow) -> None:
+        self._receive = receive
+        self._row = row
+
+    async def __aenter__(self) -> None:
+        self._working = asyncio.current_task()
+        self._gone = False
+        self._listening = asyncio.ensure_future(self._listen())
+
+    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
+        if not self._gone or kind is not asyncio.CancelledError or self._working is None:
+            return False
+        self._row.outcome = "cancelled"
+        # Somebody else may want the task cancelled as well, such as a process that ends.
+        return self._working.uncancel() == 0
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        if self._working is not None:
+            self._working.cancel()
+
+
+def call_routes(gateway: Gateway) -> list[Route]:
+    """The hot routes, one for each shape."""
+    return [Route(path, Calls(gateway, shape), methods=["POST"]) for path, shape in PATHS.items()]
+
+
+def _ask(shape: Shape, body: bytes, headers: list[tuple[bytes, bytes]]) -> Ask:
+    kept, tags = {}, {}
+    for name, value in headers:
+        if name in _KEPT:
+            kept[name.decode()] = value.decode("latin-1")
+        elif name == _TAGS:
+            tags = _tags(value.decode("latin-1"))
+    return Ask(shape, body, kept, tags)
+
+
+def _tags(text: str) -> dict[str, str]:
+    """`team=legal, case=4711` as a mapping. Raises MalformedRequest."""
+    tags = {}
+    for pair in text.split(","):
+        name, equals, value = pair.strip().partition("=")
+        if not equals or not name or len(name) > 64 or len(value) > 256:
+            raise MalformedRequest("x-stanchion-tags is name=value, name=value")
+        tags[name.strip()] = value.strip()
+    if len(tags) > _MOST_TAGS:
+        raise MalformedRequest(f"x-stanchion-tags has at most {_MOST_TAGS} tags")
+    return tags
+
+
+def _name(row: LedgerRow, peek: Peek) -> None:
+    """Let the row of a refused call name what was asked for, if it may be a name: it comes from the caller."""
+    try:
+        model = peek.model
+    except StanchionError:
+        return
+    row.subject = redact(model) if len(model) <= _LONGEST and model.isprintable() else ""
+
+
+def _learn(row: LedgerRow, account: Account) -> None:
+    """Complete the ledger row with who answered, and what it used."""
+    if account.route:
+        row.subject = ROUTE_PREFIX + account.route
+    row.version, row.rung, row.cache = account.model, account.rung, account.cache
+    row.tokens_in, row.tokens_out = account.usage.tokens_in, account.usage.tokens_out
+    row.cost = account.cost / _PICO
+
+
+def _headers(account: Account) -> list[tuple[bytes, bytes]]:
+    told = {
+        b"x-stanchion-upstream": account.upstream,
+        b"x-stanchion-model": account.model,
+        b"x-stanchion-rung": account.rung,
+        b"x-stanchion-route": account.route,
+        b"x-stanchion-cache": account.cache,
+    }
+    return [(name, value.encode("latin-1", "replace")) for name, value in told.items() if value]
+
+
+def _dollars(cost: int) -> bytes:
+    return b"%d.%012d" % divmod(cost, _PICO)

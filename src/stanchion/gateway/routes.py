@@ -1,0 +1,119 @@
+"""The gateway over HTTP: calls in the clients' own shapes, and the management of routes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..core.context import Context
+from ..core.errors import InvalidInput, Misconfigured
+from ..core.http import Routes, context_of
+from ..core.values import Json
+from .contract import Ask, Gateway, Plan, RouteSpec, RouteView, RungView, Shape
+from .protocols.document import document
+from .protocols.endpoints import call_routes
+from .protocols.problems import writers
+
+Caller = Annotated[Context, Depends(context_of)]
+RouteName = Annotated[str, Path(description="The name of a route, without `route:`.")]
+Version = Annotated[int, Query(ge=0, description="The version that is to be replaced; 0 for a declared or new one.")]
+
+
+class Body(BaseModel):
+    """A request's body: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RouteRequest(Body):
+    """A route to put."""
+
+    primary: str = Field(description="The model that is asked first.")
+    fallbacks: list[str] = Field([], description="Models that are asked next, in order.")
+    max_latency_ms: int | None = Field(None, ge=1, description="Milliseconds for the whole answer.")
+    max_cost: str | None = Field(None, description="Dollars for one call, as decimal text.")
+    weights: dict[str, float] = Field({}, description="Draws who is asked first, by model.")
+    conditions: dict[str, str] = Field({}, description="CEL expressions, by model.")
+    attempts: int = Field(1, ge=1, le=10, description="Calls to one model.")
+    hedge_ms: int | None = Field(None, ge=1, description="Milliseconds before the next model is asked as well.")
+
+
+class RouteItem(RouteRequest):
+    """A route as it is. `version` 0 is as the system's file declares it."""
+
+    name: str
+    version: int
+    rungs: list[RungView]
+
+
+class RouteList(BaseModel):
+    """Routes, by name."""
+
+    data: list[RouteItem]
+
+
+class PlanRequest(Body):
+    """A call to plan."""
+
+    shape: Literal["chat", "completions", "responses", "embeddings", "rerank", "messages"] = "chat"
+    request: dict[str, Json] = Field(description="The body as it would be sent.")
+    tags: dict[str, str] = Field({}, description="The tags as they would be sent.")
+
+
+def routes(gateway: Gateway) -> Routes:
+    """The routes over a gated gateway."""
+    api = APIRouter(prefix="/v1/gateway", tags=["gateway"])
+    _managed(api, gateway)
+    return Routes(api=api, hot=call_routes(gateway), paths=document(), problems=writers())
+
+
+def _managed(api: APIRouter, gateway: Gateway) -> None:
+    @api.get("/routes")
+    async def list_routes(ctx: Caller) -> RouteList:
+        """The routes, with the state of each model."""
+        return RouteList(data=[_item(view) for view in await gateway.routes(ctx)])
+
+    @api.put("/routes/{route}")
+    async def put_route(ctx: Caller, route: RouteName, body: RouteRequest, version: Version = 0) -> RouteItem:
+        """Make or replace a route of the caller's tenant."""
+        return _item(await gateway.put_route(ctx, route, _spec(route, body), version=version))
+
+    @api.delete("/routes/{route}", status_code=204)
+    async def drop_route(ctx: Caller, route: RouteName, version: Version = 0) -> Response:
+        """Take back what was put; the declared route of that name holds again."""
+        await gateway.drop_route(ctx, route, version=version)
+        return Response(status_code=204)
+
+    @api.post("/plan")
+    async def plan_call(ctx: Caller, body: PlanRequest) -> Plan:
+        """Which models a call would be sent to, without making it."""
+        shape: Shape = body.shape
+        return await gateway.plan(ctx, Ask(shape, msgspec.json.encode(body.request), tags=body.tags))
+
+
+def _spec(name: str, body: RouteRequest) -> RouteSpec:
+    """Raises InvalidInput for a route that cannot be."""
+    try:
+        return RouteSpec(name=name, **{**body.model_dump(), "fallbacks": tuple(body.fallbacks)})
+    except Misconfigured as error:
+        raise InvalidInput(error.detail, next_step=error.hint) from error
+
+
+def _item(view: RouteView) -> RouteItem:
+    spec = view.spec
+    return RouteItem(
+        name=spec.name,
+        version=view.version,
+        rungs=list(view.rungs),
+        primary=spec.primary,
+        fallbacks=list(spec.fallbacks),
+        max_latency_ms=spec.max_latency_ms,
+        max_cost=spec.max_cost,
+        weights=dict(spec.weights),
+        conditions=dict(spec.conditions),
+        attempts=spec.attempts,
+        hedge_ms=spec.hedge_ms,
+    )

@@ -1,0 +1,197 @@
+"""One attempt at one model: the request goes out, what comes back is judged, and what it used is settled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack
+
+from ...core.clock import Clock
+from ...core.context import Context
+from ...core.errors import DeadlineExceeded, NotFound, StanchionError, Unavailable
+from ..contract.calls import Usage
+from ..dialects.errors import failure
+from ..ports import Purse, Response
+from .asked import Asked
+from .choosing import Candidate
+from .spending import Spending
+from .table import Target
+from .ways import Watch, Whole
+
+_EVENTS = "text/event-stream"
+
+
+class Attempts:
+    """Makes attempts. `purse` is None where no budget is kept."""
+
+    def __init__(self, *, clock: Clock, purse: Purse | None) -> None:
+        self._clock = clock
+        self._purse = purse
+
+    async def whole(self, ctx: Context, asked: Asked, target: Target, candidate: Candidate, number: int) -> Answered:
+        """The whole answer; `number` tells the attempts of one call apart.
+
+        Raises what the upstream's refusal means, DeadlineExceeded, BudgetExceeded.
+        """
+        spending = Spending(self._purse, ctx, candidate)
+        await spending.reserve(asked, target, number)
+        started, reached = self._clock.monotonic(), False
+        try:
+            async with candidate.served.transport.send(ctx, candidate.way.wire(asked, candidate.bound)) as response:
+                body = await response.read()
+                self._check(candidate, response, body)
+            reached = True
+            answer = candidate.way.whole(asked, body)
+            usage = answer.usage or _estimated(asked, len(body) // 4 if asked.generates else 0)
+            await spending.settle(usage, "ok")
+        except StanchionError as error:
+            _failed(candidate, error)
+            # An upstream that answered, if unreadably, or was still at it when the time ended, has read the request.
+            await _end(spending, asked, error.code, used=reached or isinstance(error, DeadlineExceeded))
+            raise
+        except BaseException:
+            await _end(spending, asked, "cancelled", used=True)
+            raise
+        candidate.served.latency.add((self._clock.monotonic() - started) * 1000)
+        candidate.served.calls += 1
+        return Answered(candidate, answer, usage, spending.cost)
+
+    async def opened(self, ctx: Context, asked: Asked, target: Target, candidate: Candidate, number: int) -> Opened:
+        """The stream, once its first event is there. Raises as `whole` does; what it gives must be closed."""
+        spending = Spending(self._purse, ctx, candidate)
+        await spending.reserve(asked, target, number)
+        started, stack, reached = self._clock.monotonic(), AsyncExitStack(), False
+        try:
+            wire = candidate.way.wire(asked, candidate.bound)
+            response = await stack.enter_async_context(candidate.served.transport.send(ctx, wire))
+            if response.status != 200:
+                self._check(candidate, response, await response.read())
+            if not response.headers.get("content-type", "").startswith(_EVENTS):
+                raise Unavailable(f"the upstream {candidate.served.upstream.name} did not answer with events")
+            reached = True
+            watch, pieces = candidate.way.watch(asked), response.pieces()
+            first = await _first(watch, pieces)
+        except StanchionError as error:
+            await stack.aclose()
+            _failed(candidate, error)
+            await _end(spending, asked, error.code, used=reached or isinstance(error, DeadlineExceeded))
+            raise
+        except BaseException:
+            await stack.aclose()
+            await _end(spending, asked, "cancelled", used=True)
+            raise
+        candidate.served.first_token.add((self._clock.monotonic() - started) * 1000)
+        return Opened(candidate, asked, watch, pieces, first, spending, stack, started, self._clock)
+
+    def _check(self, candidate: Candidate, response: Response, body: bytes) -> None:
+        if response.status != 200:
+            name = candidate.served.upstream.name
+            error = failure(response.status, body, response.headers, upstream=name, now=self._clock.now())
+            # The name of a model at its upstream is the declaration's, not the caller's: another one may answer.
+            raise Unavailable(error.detail, next_step=error.hint) if isinstance(error, NotFound) else error
+
+
+class Answered:
+    """A whole answer with what it used and cost."""
+
+    __slots__ = ("answer", "candidate", "cost", "usage")
+
+    def __init__(self, candidate: Candidate, answer: Whole, usage: Usage, cost: int) -> None:
+        self.candidate = candidate
+        self.answer = answer
+        self.usage = usage
+        self.cost = cost
+
+
+class Opened:
+    """A stream under way. After `rest` has ended, `usage`, `cost` and `finish` tell of the whole answer."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        asked: Asked,
+        watch: Watch,
+        pieces: AsyncIterator[bytes],
+        first: bytes,
+        spending: Spending,
+        stack: AsyncExitStack,
+        started: float,
+        clock: Clock,
+    ) -> None:
+        self.candidate = candidate
+        self.first = first
+        self._asked = asked
+        self._watch = watch
+        self._pieces = pieces
+        self._spending = spending
+        self._stack = stack
+        self._started = started
+        self._clock = clock
+        self._outcome = "cancelled"
+
+    @property
+    def usage(self) -> Usage:
+        """What the upstream counted, or about a token for each event that came."""
+        return self._watch.usage or _estimated(self._asked, self._watch.events)
+
+    @property
+    def cost(self) -> int:
+        """Picodollars, once settled."""
+        return self._spending.cost
+
+    @property
+    def finish(self) -> str:
+        """Why the answer ended."""
+        return self._watch.finish
+
+    async def rest(self) -> AsyncGenerator[bytes, None]:
+        """The events after the first ones, as they come. Raises Unavailable for an answer that is cut off."""
+        try:
+            async for data in self._pieces:
+                if shown := self._watch.feed(data):
+                    yield shown
+            last = self._watch.close()
+            self._outcome = "ok"
+            await self._spending.settle(self.usage, "ok")
+            if last:
+                yield last
+        except StanchionError as error:
+            self._outcome = error.code
+            _failed(self.candidate, error)
+            raise
+        served = self.candidate.served
+        served.latency.add((self._clock.monotonic() - self._started) * 1000)
+        served.calls += 1
+
+    async def close(self) -> None:
+        """Let go of the upstream, and settle what it used if the answer did not come to its end."""
+        try:
+            await self._stack.aclose()
+        finally:
+            await self._spending.settle(self.usage, self._outcome)
+
+
+async def _first(watch: Watch, pieces: AsyncIterator[bytes]) -> bytes:
+    async for data in pieces:
+        if shown := watch.feed(data):
+            return shown
+    # Raises for what did not come to its end; a stream of one event without a blank line is shown at once.
+    return watch.close()
+
+
+def _estimated(asked: Asked, tokens_out: int) -> Usage:
+    return Usage(asked.tokens_in, tokens_out, estimated=True)
+
+
+def _failed(candidate: Candidate, error: StanchionError) -> None:
+    served = candidate.served
+    served.calls += 1
+    served.failures += 1
+    if error.retry_after is not None and error.retry_after > 0:
+        served.leave_alone(error.retry_after)
+
+
+async def _end(spending: Spending, asked: Asked, outcome: str, *, used: bool) -> None:
+    if used:
+        await spending.settle(_estimated(asked, 0), outcome)
+    else:
+        await spending.release()

@@ -1,0 +1,293 @@
+"""The rules of the gateway: who is asked, in what order, within what, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ..core.clock import Clock
+from ..core.context import Context, Sensitivity
+from ..core.errors import BudgetExceeded, Conflict, InvalidInput, NotFound, StanchionError, Throttled, Unavailable
+from ..core.resilience import Decline, Hedge, Ladder, Rung, Step
+from .accounting import Accounting
+from .contract.calls import Account, Ask, Piece, Reply
+from .contract.gateway import Gateway, LanguageModel, Plan, PlannedRung, RouteView
+from .contract.specs import RouteSpec
+from .money.service import MoneyService
+from .ports import RouteStore
+from .routing.asked import Asked, read
+from .routing.attempts import Attempts
+from .routing.choosing import Candidate, Chooser, Refused, nobody
+from .routing.failing import failing
+from .routing.served import Served
+from .routing.table import Table, Target
+
+T = TypeVar("T")
+Attempt = Callable[[Context, Asked, Target, Candidate, int], Awaitable[T]]
+_SHARE = 2 / 3  # of a route's time, for a model with others behind it
+_LABELS: tuple[Sensitivity, ...] = ("restricted", "confidential", "internal", "public")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call under way. `budget` is the refusal of a budget, told if no other model answers instead."""
+
+    asked: Asked
+    target: Target
+    candidates: list[Candidate]
+    budget: BudgetExceeded | None = None
+
+
+class GatewayService(Accounting, Gateway):
+    """Sends calls to models along their routes. `start` and `stop` frame its life."""
+
+    def __init__(
+        self,
+        table: Table,
+        chooser: Chooser,
+        attempts: Attempts,
+        *,
+        money: MoneyService,
+        store: RouteStore,
+        clock: Clock,
+        poll_seconds: float = 1.0,
+        served: Callable[[str], None] = lambda rung: None,
+    ) -> None:
+        super().__init__(money)
+        self._money = money
+        self._table = table
+        self._chooser = chooser
+        self._attempts = attempts
+        self._store = store
+        self._clock = clock
+        self._poll_seconds = poll_seconds
+        self._served = served
+        self._newest: dict[tuple[str, str], int] = {}
+        self._seen = -1
+        self._follower: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the routes that were put, and follow those that other processes put."""
+        await self._refresh()
+        # A system without models has nothing to count, and no background work.
+        if self._table.models:
+            await self._money.start()
+            self._follower = asyncio.create_task(self._follow(), name="gateway-routes")
+
+    async def stop(self) -> None:
+        """End the following, and close the connections to the upstreams."""
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+            await self._money.stop()
+        for transport in {id(m.transport): m.transport for m in self._table.models.values()}.values():
+            await transport.close()
+
+    # Calls
+
+    async def complete(self, ctx: Context, ask: Ask) -> Reply:
+        call = self._call(ctx, ask)
+        if call.asked.streams:
+            raise InvalidInput("the request asks for a stream", next_step="Leave `stream` out, or read the stream.")
+        step = await self._climb(ctx, call, self._attempts.whole)
+        done = step.value
+        account = _account(call, done.candidate, step, finish=done.answer.finish)
+        return Reply(done.answer.body, replace(account, usage=done.usage, cost=done.cost))
+
+    async def stream(self, ctx: Context, ask: Ask) -> AsyncIterator[Piece]:
+        call = self._call(ctx, ask)
+        step = await self._climb(ctx, call, self._attempts.opened)
+        opened = step.value
+        account = _account(call, opened.candidate, step)
+        try:
+            yield Piece(opened.first, opening=account)
+            async with aclosing(opened.rest()) as rest:
+                async for data in rest:
+                    yield Piece(data)
+        except StanchionError as error:
+            _tell(opened.candidate.served, error)
+            yield Piece(failing(ctx, ask.shape, error))
+            raise
+        finally:
+            await opened.close()
+        yield Piece(b"", replace(account, usage=opened.usage, cost=opened.cost, finish=opened.finish))
+
+    async def plan(self, ctx: Context, ask: Ask) -> Plan:
+        asked = read(ask)
+        target = self._table.find(ctx.tenant, asked.model)
+        judged = self._judged(ctx, asked, target)
+        rungs = [_planned(each) for each in judged]
+        out = next((each.tokens_out for each in judged if isinstance(each, Candidate)), asked.most_out or 0)
+        return Plan(target.route, target.version, asked.tokens_in, out, tuple(rungs))
+
+    # Routes
+
+    async def models(self, ctx: Context) -> Sequence[LanguageModel]:
+        return self._table.listed(ctx.tenant)
+
+    async def routes(self, ctx: Context) -> Sequence[RouteView]:
+        return self._table.views(ctx.tenant)
+
+    async def put_route(self, ctx: Context, name: str, spec: RouteSpec, *, version: int) -> RouteView:
+        if spec.name != name:
+            raise InvalidInput(f"the route is called {spec.name!r} in itself and {name!r} where it is put")
+        self._table.checked(spec, 0)
+        await self._refresh()
+        self._check_version(ctx, name, version)
+        new = await self._store.put(ctx, name, spec, after=self._newest.get((ctx.tenant, name), 0))
+        if ctx.effect is not None:
+            ctx.effect.note(version=new, primary=spec.primary, fallbacks=",".join(spec.fallbacks))
+        await self._refresh()
+        return self._table.view(self._table.checked(spec, new))
+
+    async def drop_route(self, ctx: Context, name: str, *, version: int) -> None:
+        await self._refresh()
+        present = self._table.route(ctx.tenant, name)
+        if present is None or present.version == 0:
+            raise NotFound(f"no route {name!r} was put", next_step="A declared route is changed in the system's file.")
+        self._check_version(ctx, name, version)
+        new = await self._store.put(ctx, name, None, after=self._newest.get((ctx.tenant, name), 0))
+        if ctx.effect is not None:
+            ctx.effect.note(version=new)
+        await self._refresh()
+
+    def _check_version(self, ctx: Context, name: str, version: int) -> None:
+        present = self._table.route(ctx.tenant, name)
+        actual = 0 if present is None else present.version
+        if actual != version:
+            raise Conflict(f"the route {name!r} is at version {actual}, not {version}")
+
+    async def _refresh(self) -> None:
+        changes = await self._store.changes()
+        if changes == self._seen:
+            return
+        loaded = await self._store.load()
+        put = {}
+        for key, (version, spec) in loaded.items():
+            if spec is not None:
+                try:
+                    put[key] = self._table.checked(spec, version)
+                except InvalidInput as error:
+                    # Its model is no longer declared: the declared route, if any, holds until it is put anew.
+                    _log.warning("the route %s of %s cannot be used: %s", key[1], key[0], error.detail)
+        self._newest = {key: version for key, (version, _) in loaded.items()}
+        self._table.replace(put)
+        self._seen = changes
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            try:
+                await self._refresh()
+            except StanchionError as error:
+                _log.warning("changes of routes could not be read: %s", error.detail)
+
+    # The ladder
+
+    def _call(self, ctx: Context, ask: Ask) -> _Call:
+        asked = read(ask)
+        target = self._table.find(ctx.tenant, asked.model)
+        judged = self._judged(ctx, asked, target)
+        candidates = [each for each in judged if isinstance(each, Candidate)]
+        if not candidates:
+            raise nobody([each for each in judged if isinstance(each, Refused)])
+        return _Call(asked, target, candidates)
+
+    def _judged(self, ctx: Context, asked: Asked, target: Target) -> list[Candidate | Refused]:
+        label: Sensitivity = next((each for each in _LABELS if each in ctx.labels), "public")
+        return self._chooser.judge(ctx, asked, target, label, lambda served: "")
+
+    async def _climb(self, ctx: Context, call: _Call, attempt: Attempt[T]) -> Step[T]:
+        spec, last = call.target.spec, len(call.candidates) - 1
+        seconds = None if spec.max_latency_ms is None else spec.max_latency_ms / 1000
+        whole = not call.asked.streams
+        rungs = [
+            Rung(
+                name=each.served.spec.name,
+                call=_bound(attempt, each),
+                timeout=None if seconds is None or place == last else seconds * _SHARE,
+                breaker=each.served.breaker,
+                hedge=Hedge(spec.hedge_ms / 1000) if spec.hedge_ms and whole and place < last else None,
+            )
+            for place, each in enumerate(call.candidates)
+        ]
+        bounded = ctx if seconds is None else ctx.until(self._clock.monotonic() + seconds)
+        try:
+            step = await Ladder(rungs, clock=self._clock).run(bounded, call)
+        except Unavailable as error:
+            raise _better(error, call) from error
+        self._served(_place(call.target, call.candidates[step.index].served))
+        return step
+
+
+def _bound(attempt: Attempt[T], candidate: Candidate) -> Callable[[Context, _Call], Awaitable[T]]:
+    async def run(ctx: Context, call: _Call) -> T:
+        async def once() -> T:
+            # Drawn, not counted: one request may make several calls, in several processes, and each is billed.
+            return await attempt(ctx, call.asked, call.target, candidate, random.getrandbits(31))
+
+        try:
+            if call.target.spec.attempts == 1:
+                return await once()
+            # Nothing of an attempt that failed has reached the client, so it may be made again.
+            return await candidate.served.retry(call.target.spec.attempts).run(ctx, once, idempotent=True)
+        except BudgetExceeded as error:
+            # A budget that does not cover this model may cover a cheaper one.
+            call.budget = error
+            raise Decline from error
+
+    return run
+
+
+def _better(error: Unavailable, call: _Call) -> StanchionError:
+    """What the caller can act on, where every model failed in one way."""
+    causes = error.__cause__.exceptions if isinstance(error.__cause__, ExceptionGroup) else ()
+    if call.budget is not None and all(isinstance(each, Decline) for each in causes):
+        return call.budget
+    if len(causes) == 1 and isinstance(causes[0], StanchionError):
+        return causes[0]
+    if causes and all(isinstance(each, Throttled) for each in causes):
+        return Throttled(error.detail, retry_after=error.retry_after)
+    return error
+
+
+def _tell(served: Served, error: StanchionError) -> None:
+    """Let the breaker know of a stream that broke after its first event, for which it had been told success."""
+    try:
+        permit = served.breaker.admit()
+    except Unavailable:
+        return
+    served.breaker.fail(permit, error)
+
+
+def _place(target: Target, served: Served) -> str:
+    """The rung's place in its route."""
+    index = target.rungs.index(served)
+    return "primary" if index == 0 else f"fallback-{index}"
+
+
+def _account(call: _Call, candidate: Candidate, step: Step[T], *, finish: str = "") -> Account:
+    served = candidate.served
+    return Account(
+        upstream=served.upstream.name,
+        model=served.model,
+        rung=_place(call.target, served),
+        route=call.target.route,
+        priced=candidate.price is not None,
+        finish=finish,
+        tried=tuple((attempt.rung, attempt.code) for attempt in step.tried),
+    )
+
+
+def _planned(judged: Candidate | Refused) -> PlannedRung:
+    served = judged.served
+    if isinstance(judged, Refused):
+        return PlannedRung(served.spec.name, served.upstream.name, judged.reason, judged.most, False)
+    cost = None if judged.price is None else judged.most
+    return PlannedRung(served.spec.name, served.upstream.name, "", cost, judged.way.passes)
