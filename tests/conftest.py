@@ -1,7 +1,8 @@
 """Real servers for tests: used where they run, skipped with the reason where they do not.
 
 STANCHION_REQUIRE_SERVERS=1 turns each such skip into a failure. STANCHION_SOAK=1 runs the full counts of crash and
-load tests, which are skipped otherwise. STANCHION_NO_SERVERS=1 behaves as where no server runs.
+load tests, which are skipped otherwise. STANCHION_NO_SERVERS=1 behaves as where no server runs, and writes which tests
+it skipped for that to the file that STANCHION_SERVER_TESTS names; with STANCHION_REQUIRE_SERVERS=1 only those are run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 import socket
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,13 +23,19 @@ from stanchion.testing import no_network
 
 POSTGRES = os.environ.get("STANCHION_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/")
 REDIS = os.environ.get("STANCHION_TEST_REDIS", "redis://127.0.0.1:6379/0")
+SERVER_TESTS = Path(os.environ["STANCHION_SERVER_TESTS"]) if "STANCHION_SERVER_TESTS" in os.environ else None
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("stanchion", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("stanchion")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if SERVER_TESTS is not None and os.environ.get("STANCHION_REQUIRE_SERVERS") == "1":
+        wanted = set(SERVER_TESTS.read_text().splitlines())
+        assert wanted, f"{SERVER_TESTS} names no test: run them with STANCHION_NO_SERVERS=1 first"
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
+        items[:] = [item for item in items if item.nodeid in wanted]
     if os.environ.get("STANCHION_SOAK") != "1":
         for item in items:
             if item.get_closest_marker("soak") is not None:
@@ -46,6 +54,9 @@ def _network() -> Iterator[None]:
 def absent(reason: str) -> NoReturn:
     if os.environ.get("STANCHION_REQUIRE_SERVERS") == "1":
         pytest.fail(reason)
+    if SERVER_TESTS is not None:
+        with SERVER_TESTS.open("a") as file:
+            file.write(os.environ["PYTEST_CURRENT_TEST"].rsplit(" ", 1)[0] + "\n")
     pytest.skip(reason)
 
 
