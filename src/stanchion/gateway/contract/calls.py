@@ -36,7 +36,7 @@ class Account:
 
     `cost` is in picodollars (10^-12 US dollars), frozen when the call ended; `priced` is False where no price of the
     model is known, and then it is 0. `finish` is why the answer ended. `tried` names the rungs that failed before
-    and the code of each failure.
+    and the code of each failure. `flags` are the names of the rails that objected and let pass.
     """
 
     upstream: str
@@ -49,6 +49,7 @@ class Account:
     cache: CacheState = ""
     finish: str = ""
     tried: tuple[tuple[str, str], ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from json import dumps
 from typing import Any
 
 from ...core.context import Context, Sensitivity
@@ -46,6 +47,7 @@ class Guard:
         self._detector = detector
         self._tokens = tokens
         self.watches_answers = any(treatment != "allow" for treatment in spec.answer.values())
+        self.turns_back = "tokenise" in spec.ask.values()
 
     async def ask(self, ctx: Context, document: Mapping[str, Any], declared: str = "", *, size: int = 0) -> Verdict:
         """The verdict on a request. `declared` is the caller's own word for its class; `size` its length in bytes.
@@ -57,7 +59,7 @@ class Guard:
         # The caller's word stands in for the default; the labels of data that the call has touched only ever raise it.
         stated = highest(*ctx.labels, *(label for label in SENSITIVITIES if label == (declared or self.spec.declared)))
         secret = b""
-        if "tokenise" in self.spec.ask.values():
+        if self.turns_back:
             secret = await self._tokens.secret(ctx.tenant)
         look = _Look(self.spec, self._detector, self.spec.ask, secret)
         try:
@@ -74,14 +76,15 @@ class Guard:
         label = highest(stated, *look.left, *((self.spec.opaque,) if look.walk.opaque else ()))
         return Verdict(label, new, look.found, look.treated, look.tokens, look.walk.opaque, changed=new is not document)
 
-    async def answered(self, ctx: Context, text: str, verdict: Verdict) -> str:
+    async def answered(self, ctx: Context, text: str, verdict: Verdict, *, json: bool = False) -> str:
         """Words of an answer as the caller gets them: tokens turned back, and what the rules want taken out, out.
 
-        Raises NotAllowed where the rules want such an answer blocked or it could not be looked through.
+        `json` says that the words are a piece of JSON text. Raises NotAllowed where the rules want such an answer
+        blocked or it could not be looked through.
         """
         if self.watches_answers:
             text = self.cleaned(text)
-        return await self.restored(ctx, text, verdict)
+        return await self.restored(ctx, text, verdict, json=json)
 
     def cleaned(self, text: str) -> str:
         """Words of an answer without what the rules want taken out. Raises NotAllowed."""
@@ -101,12 +104,14 @@ class Guard:
         except Undetectable:
             return [(0, len(text) + 1)]
 
-    async def restored(self, ctx: Context, text: str, verdict: Verdict) -> str:
+    async def restored(self, ctx: Context, text: str, verdict: Verdict, *, json: bool = False) -> str:
         """Words of an answer with this tenant's tokens turned back."""
-        if "tokenise" not in self.spec.ask.values():
+        if not self.turns_back:
             return text
         wanted = {match[0] for match in TOKEN.finditer(text)} - set(verdict.tokens)
         meanings = {**(await self._tokens.meanings(ctx, wanted) if wanted else {}), **verdict.tokens}
+        if json:
+            meanings = {token: dumps(value)[1:-1] for token, value in meanings.items()}
         return TOKEN.sub(lambda match: meanings.get(match[0], match[0]), text)
 
     async def _walked(self, look: _Look, document: Mapping[str, Any], size: int) -> Mapping[str, Any]:

@@ -1,43 +1,49 @@
-"""The proof of where sensitive data went: one audit event for each decision, durable before anything is sent."""
+"""The proof of where sensitive data went: audit events that are durable before anything is sent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-from ...core.context import Context, Effect, Facts
+from ...core.context import Context, Effect, Facts, Sensitivity
 from ...core.storage import Database
 from .guard import Verdict
 
-Decision = Literal["sent", "kept"]
 
-
-async def record(
-    database: Database, ctx: Context, verdict: Verdict, *, decision: Decision, upstream: str, model: str, place: str
-) -> None:
-    """Write that a call of this class was sent to an upstream, or kept from all that had no right to it.
-
-    `place` is the upstream's region, or `on_premises`. The event tells classes and counts, never what was found.
-    """
-    facts: dict[str, str | int | float | bool | None] = {
-        "decision": decision,
+async def inspected(database: Database, ctx: Context, verdict: Verdict) -> None:
+    """Write what a call held, by kinds and counts and never by what was found, and what was taken out of it."""
+    facts = {
         "label": verdict.label,
-        "model": model,
-        "place": place,
         "inspected": not verdict.failed,
         "opaque": verdict.opaque,
         **_counts("found", verdict.found),
         **_counts("treated", verdict.treated),
     }
+    await _written(database, ctx, "gateway:inspect", "*", facts)
+
+
+async def placed(
+    database: Database, ctx: Context, label: Sensitivity, *, upstream: str, model: str, on_premises: bool, region: str
+) -> None:
+    """Write that a call of this class is about to be sent to an upstream."""
+    facts = {"label": label, "model": model, "place": "on_premises" if on_premises else region or "unnamed"}
+    await _written(database, ctx, "gateway:place", upstream, facts)
+
+
+async def kept(database: Database, ctx: Context, label: Sensitivity, *, model: str) -> None:
+    """Write that a call of this class was refused, because no upstream may have it."""
+    await _written(database, ctx, "gateway:keep", "*", {"label": label, "model": model})
+
+
+async def _written(database: Database, ctx: Context, action: str, upstream: str, facts: Facts) -> None:
     effect = Effect(
-        action="gateway:place",
+        action=action,
         kind="outward",
-        resource=f"Upstream::{upstream or '*'}",
+        resource=f"Upstream::{upstream}",
         tenant=ctx.tenant,
         principal=ctx.principal,
         request_id=ctx.request_id,
         trace_id=ctx.trace.trace_id,
-        facts=facts,
+        facts=dict(facts),
     )
     await database.write(ctx.within(effect), lambda connection: None)
 

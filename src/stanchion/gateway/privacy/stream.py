@@ -11,12 +11,14 @@ _MOST = 32_768
 
 
 class AnswerStream:
-    """One answer. Without rules for answers only what may be the beginning of a token is held back."""
+    """One answer, or (`json`) the arguments of one call. Without rules for answers only what may be the beginning of
+    a token is held back."""
 
-    def __init__(self, guard: Guard, ctx: Context, verdict: Verdict) -> None:
+    def __init__(self, guard: Guard, ctx: Context, verdict: Verdict, *, json: bool = False) -> None:
         self._guard = guard
         self._ctx = ctx
         self._verdict = verdict
+        self._json = json
         self._held = ""
 
     async def feed(self, text: str) -> str:
@@ -32,7 +34,7 @@ class AnswerStream:
         return await self._given(rest)
 
     async def _given(self, text: str) -> str:
-        return await self._guard.answered(self._ctx, text, self._verdict) if text else ""
+        return await self._guard.answered(self._ctx, text, self._verdict, json=self._json) if text else ""
 
     def _cut(self, whole: str) -> int:
         if not self._guard.watches_answers:

@@ -1,0 +1,1 @@
+"""What stands around every call: privacy and rails, over requests, whole answers and streamed ones."""

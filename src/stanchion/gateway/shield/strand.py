@@ -1,0 +1,42 @@
+"""One strand of a streamed answer on its way to the caller: rails judge it, then privacy has its say."""
+
+from __future__ import annotations
+
+from ...core.context import Context
+from ..contract.rails import RailFinding
+from ..privacy.guard import Guard, Verdict
+from ..privacy.stream import AnswerStream
+from ..rails.rails import Rails, RailStream
+
+
+class Strand:
+    """Words as they come. `prose` is False for JSON that the model writes: it is not judged as an answer's words."""
+
+    def __init__(
+        self, ctx: Context, guard: Guard | None, verdict: Verdict | None, rails: Rails | None, *, prose: bool
+    ) -> None:
+        self._rails: RailStream | None = rails.stream() if prose and rails is not None and rails.any("answer") else None
+        self._privacy: AnswerStream | None = None
+        if guard is not None and verdict is not None and (guard.watches_answers or guard.turns_back):
+            self._privacy = AnswerStream(guard, ctx, verdict, json=not prose)
+        self.findings: tuple[RailFinding, ...] = ()
+
+    async def feed(self, text: str) -> str:
+        """What may be given so far. Raises NotAllowed."""
+        if self._rails is not None:
+            text = await self._rails.feed(text)
+        return await self._privacy.feed(text) if self._privacy is not None and text else text
+
+    async def end(self) -> str:
+        """The rest. Raises NotAllowed."""
+        rest = ""
+        if self._rails is not None:
+            rest, report = await self._rails.end()
+            self.findings = tuple(report.findings)
+        if self._privacy is not None:
+            rest = (await self._privacy.feed(rest) if rest else "") + await self._privacy.end()
+        return rest
+
+    async def whole(self, text: str) -> str:
+        """Words that have come at once. Raises NotAllowed."""
+        return await self.feed(text) + await self.end()
