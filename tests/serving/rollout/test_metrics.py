@@ -11,6 +11,8 @@ from stanchion.core.context import Context
 from stanchion.core.telemetry.metrics import Metrics
 from stanchion.serving import Guard, RolloutPlan, RolloutStep
 
+from .conftest import process
+
 
 def told(metrics: Metrics) -> dict[tuple[str, ...], float]:
     """Every sample of rollouts by its name and its label values, by name of the label, without the model's."""
@@ -104,3 +106,24 @@ async def test_a_call_for_which_there_is_no_room_is_counted_as_dropped(
     await staged.releases.mirror.stop()
     await staged.ask(ctx, customer, 70)
     assert told(bench.metrics)["stanchion_rollout_mirrored_total", "dropped"] == 6
+
+
+async def test_only_the_process_that_leads_tells_guards_and_all_tell_the_share(
+    staged: Any, bench: Any, ctx: Context, customer: dict[str, Any], plan: RolloutPlan
+) -> None:
+    other = Metrics()
+    async for second in process(bench, metrics=other):
+        await second.service._follower.start()
+        await staged.service.start_rollout(ctx, "churn", "1.1.0", plan)
+        await staged.tick(0.1)
+        await second.tick(0.1)
+        harm = ("stanchion_rollout_guard_harm", "low", "errors")
+        assert told(bench.metrics)[harm] >= -1
+        assert harm not in told(other)
+        assert told(bench.metrics)["stanchion_rollout_share",] == told(other)["stanchion_rollout_share",] == 0.2
+        # The first falls silent until its lease has run out, then looks again and finds itself led.
+        await second.tick(10)
+        assert told(other)[harm] >= -1
+        await staged.tick(0.1)
+        assert isnan(told(bench.metrics)[harm])
+        await second.service._follower.stop()
