@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from ...core.errors import FieldProblem, InvalidInput
 from ...core.values import Json
 from ..contract import Service, ServiceSpec, Vector
-from ..contract.serving import Status
 from ..fingerprint import of_service
 from ..rows import KEY_BYTES, Shape, key_faults
 from ..transforms import Transform
@@ -87,28 +85,26 @@ class Plan:
 
         Raises InvalidInput for request-time fields of the wrong type, Unavailable if a transform fails.
         """
+        name = self.shapes[0].name
+        first = self._readers[0].read(found[:count], now)
+        if len(self._readers) == 1 and not self.transforms:
+            return [Vector(values, {name: status}, {name: at}) for status, values, at in first]
         asked = self._asked(count, request)
-        values: list[dict[str, Json]] = []
-        states: list[dict[str, Status]] = []
-        times: list[dict[str, datetime | None]] = []
-        for number, (shape, reader) in enumerate(zip(self.shapes, self._readers, strict=True)):
-            name, read = shape.name, reader.read
-            for index, content in enumerate(found[number * count : (number + 1) * count]):
-                status, mine, at = read(content, now)
-                if number:
-                    values[index].update(mine)
-                    states[index][name] = status
-                    times[index][name] = at
-                else:
-                    values.append(mine)
-                    states.append({name: status})
-                    times.append({name: at})
+        values = [mine for _, mine, _ in first]
+        states = [{name: status} for status, _, _ in first]
+        times = [{name: at} for _, _, at in first]
+        for number, (shape, reader) in enumerate(zip(self.shapes[1:], self._readers[1:], strict=True), 1):
+            mine_of = reader.read(found[number * count : (number + 1) * count], now)
+            for index, (status, mine, at) in enumerate(mine_of):
+                values[index].update(mine)
+                states[index][shape.name] = status
+                times[index][shape.name] = at
         for transform, inputs in zip(self.transforms, asked, strict=True):
             for index in range(count):
                 present = all(states[index][view] == "present" for view in transform.views)
                 made = transform.compute(values[index], inputs[index]) if present else transform.none()
                 values[index].update(made)
-        return [Vector(*each) for each in zip(values, states, times, strict=True)]
+        return list(map(Vector, values, states, times))
 
     def _asked(self, count: int, request: Sequence[Mapping[str, Json]]) -> list[list[dict[str, Any]]]:
         """By transform, the request's fields of each entity as its function gets them."""
