@@ -147,7 +147,7 @@ class Story:
         pages = [p async for p in reader.export_usage(ctx, start=NOON, end=NOON + timedelta(days=2), rows=7)]
         rows = [row for page in pages for row in page.rows]
         assert sum(row.cost for row in rows) == spent
-        assert len({(row.request_id, row.attempt) for row in rows}) == len(rows) == len(self.costs)
+        assert len({row.id for row in rows}) == len(rows) == len(self.costs)
         assert (await reader.invoice(ctx, **days)).cost == spent
         for key in KEYS:
             invoice = await reader.invoice(ctx, key=key, **days)

@@ -111,10 +111,12 @@ class Team:
 class Spend:
     """One settled call, as the ledger of spend keeps it. `key` is the caller, `team` the caller's at that moment.
 
-    `price` is the version of the price; it is empty and `cost` 0 where no price was known (`priced` is False).
-    `attempt` numbers the upstreams that one request was charged for.
+    `id` names the charge: it is counted once, however often it is written. One request may make several calls, and a
+    call several attempts. `price` is the version of the price; it is empty and `cost` 0 where no price was known
+    (`priced` is False).
     """
 
+    id: str
     request_id: str
     attempt: int
     at: datetime
@@ -214,25 +216,39 @@ class Accounts(Protocol):
 
     @action("gateway:read_usage", effect="read", resource="Usage")
     async def usage(
-        self, ctx: Context, *, start: date, end: date, by: Sequence[Grouping] = ("day",)
+        self,
+        ctx: Context,
+        *,
+        start: date | None = None,
+        end: date | None = None,
+        by: Sequence[Grouping] = ("day",),
     ) -> Sequence[UsageLine]:
         """Sums of the days from `start` to before `end`, at most 10,000 groups, in the order of the groups.
 
-        Raises InvalidInput (no day, more than 1,000 days, too many groups).
+        Without `start` from the first of the month, without `end` to now. Raises InvalidInput (no day, more than
+        1,000 days, too many groups).
         """
         ...
 
     @action("gateway:read_usage", effect="read", resource="Usage")
-    async def invoice(self, ctx: Context, *, start: date, end: date, key: str = "") -> Invoice:
-        """The tenant's invoice, or one key's. Raises InvalidInput."""
+    async def invoice(
+        self, ctx: Context, *, start: date | None = None, end: date | None = None, key: str = ""
+    ) -> Invoice:
+        """The tenant's invoice, or one key's; days as for `usage`. Raises InvalidInput."""
         ...
 
     @action("gateway:export_usage", effect="read", resource="Usage", seconds=3600)
     def export_usage(
-        self, ctx: Context, *, start: datetime, end: datetime, after: str = "", rows: int = 1000
+        self,
+        ctx: Context,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        after: str = "",
+        rows: int = 1000,
     ) -> AsyncIterator[SpendPage]:
         """Every settled call of the time from `start` to before `end`, in pages of at most `rows` (1 to 10,000).
 
-        `after` of a page goes on behind it. Raises InvalidInput.
+        Times as for `usage`. `after` of a page goes on behind it. Raises InvalidInput.
         """
         ...

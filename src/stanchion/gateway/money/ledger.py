@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -24,18 +23,30 @@ from .windows import SECOND
 
 _COUNTS = ("tokens_in", "tokens_out", "cached", "cache_writes", "reasoning")
 _COLUMNS = (
-    *("tenant", "request_id", "attempt", "at", "team", "key", "route", "provider", "model", "price", "outcome"),
+    *(
+        "tenant",
+        "charge",
+        "request_id",
+        "attempt",
+        "at",
+        "team",
+        "key",
+        "route",
+        "provider",
+        "model",
+        "price",
+        "outcome",
+    ),
     *("priced", *_COUNTS, "cost", "estimated", "tags"),
 )
 _DAY_KEY = ("tenant", "day", "team", "key", "route", "provider", "model", "price", "outcome")
 _DAY_SUMS = ("requests", "unpriced", *_COUNTS, "cost")
-_CALL = (spend.c.tenant, spend.c.request_id, spend.c.attempt)
+_CHARGE = (spend.c.tenant, spend.c.charge)
 _AT, _TEAM, _PRICED, _ESTIMATED = (_COLUMNS.index(name) for name in ("at", "team", "priced", "estimated"))
 _DAY = 86_400 * SECOND
 _MOST = 2**53  # no model counts more tokens
 _MOST_TAGS = 16
 CAPACITY = 50_000
-_log = logging.getLogger(__name__)
 
 
 class SpendLedger(BatchWriter[tuple[str, Spend]]):
@@ -61,7 +72,7 @@ class SpendLedger(BatchWriter[tuple[str, Spend]]):
     def _store(self, connection: Connection, rows: Sequence[tuple[str, Spend]], again: bool) -> None:
         values = [_values(*each) for each in rows]
         if again:
-            # The first attempt may have been committed, and a call may come twice: what is stored is not charged again.
+            # The first attempt may have been committed: what is stored is not charged again.
             values = _new(connection, values)
         else:
             self._rows(connection, values)
@@ -77,6 +88,7 @@ def spend_of(row: Row[tuple[object, ...]]) -> Spend:
     """A stored row."""
     usage = Usage(row.tokens_in, row.tokens_out, row.cached, row.cache_writes, row.reasoning, bool(row.estimated))
     return Spend(
+        id=row.charge,
         request_id=row.request_id,
         attempt=row.attempt,
         at=moment(row.at),
@@ -99,6 +111,7 @@ def _values(tenant: str, row: Spend) -> tuple[Any, ...]:
     tags = {storable(name): storable(value) for name, value in list(row.tags.items())[:_MOST_TAGS]}
     return (
         tenant,
+        row.id,
         storable(row.request_id),
         row.attempt,
         micros(row.at),
@@ -122,15 +135,11 @@ def _values(tenant: str, row: Spend) -> tuple[Any, ...]:
 
 
 def _new(connection: Connection, values: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Store the rows whose call is not stored yet; those rows."""
+    """Store the rows whose charge is not stored yet; those rows."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    once = dialect.insert(spend).on_conflict_do_nothing(index_elements=list(_CALL)).returning(*_CALL)
-    by_call = {row[:3]: row for row in reversed(values)}
-    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in reversed(by_call.values())]
-    stored = {tuple(call) for call in connection.execute(once, rows)}
-    if len(stored) < len(values):
-        _log.warning("%d settled calls were in the ledger of spend already", len(values) - len(stored))
-    return [row for call, row in by_call.items() if call in stored]
+    once = dialect.insert(spend).on_conflict_do_nothing(index_elements=list(_CHARGE)).returning(*_CHARGE)
+    stored = {tuple(c) for c in connection.execute(once, [dict(zip(_COLUMNS, row, strict=True)) for row in values])}
+    return [row for row in values if row[:2] in stored]
 
 
 def _by_day(rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Literal
 
 from ...core.clock import Clock, micros, moment
@@ -55,7 +56,9 @@ class Held(Reserve):
 class MoneyPurse(Purse):
     """The purse of one process. `gauges` are its limits in use; `late` are changes to accounts that are closed."""
 
-    def __init__(self, book: Book, counters: Counters, ledger: SpendLedger, *, clock: Clock) -> None:
+    def __init__(self, book: Book, counters: Counters, ledger: SpendLedger, *, holder: str, clock: Clock) -> None:
+        self._holder = holder
+        self._charges = count()
         self._book = book
         self._counters = counters
         self._ledger = ledger
@@ -124,6 +127,7 @@ class MoneyPurse(Purse):
         self._pay(held, Amounts(held.cost, usage.tokens_in + usage.tokens_out, 1, 0))
         held.state = "settled"
         row = Spend(
+            id=f"{self._holder}{next(self._charges):012x}",
             request_id=ctx.request_id,
             attempt=held.attempt,
             at=self._clock.now(),
@@ -161,7 +165,9 @@ class MoneyPurse(Purse):
         return len(lost)
 
     def forget(self, gauges: Sequence[Gauge] | None = None) -> None:
-        """Drop gauges that nothing is in, or the memory of which gauges cover what."""
+        """Drop gauges that nothing is in, and what is remembered of which gauges cover what."""
+        for gauge in self.gauges.values():
+            gauge.refusal = None
         for gauge in gauges or ():
             self.gauges.pop(gauge.counter, None)
             self._turns.pop(gauge.counter, None)

@@ -33,16 +33,19 @@ class Reports:
         self._ledger = ledger
         self._clock = clock
 
-    async def usage(self, ctx: Context, start: date, end: date, by: Sequence[Grouping]) -> list[UsageLine]:
+    async def usage(
+        self, ctx: Context, start: date | None, end: date | None, by: Sequence[Grouping]
+    ) -> list[UsageLine]:
         """Sums by the groupings. Raises InvalidInput."""
         unknown = [each for each in by if each not in _GROUPINGS]
         if unknown or len(set(by)) < len(by):
             problem = FieldProblem("$.by", f"names each of {', '.join(_GROUPINGS)} once at most")
             raise InvalidInput("the groupings are not valid", fields=[problem])
-        return await self._sums(ctx.tenant, start, end, tuple(by), {})
+        return await self._sums(ctx.tenant, *self._days(start, end), tuple(by), {})
 
-    async def invoice(self, ctx: Context, start: date, end: date, key: str) -> Invoice:
+    async def invoice(self, ctx: Context, start: date | None, end: date | None, key: str) -> Invoice:
         """Raises InvalidInput."""
+        start, end = self._days(start, end)
         lines = await self._sums(ctx.tenant, start, end, _INVOICED, {"key": key} if key else {})
         return Invoice(
             tenant=ctx.tenant,
@@ -57,11 +60,14 @@ class Reports:
         )
 
     async def export(
-        self, ctx: Context, start: datetime, end: datetime, after: str, rows: int
+        self, ctx: Context, start: datetime | None, end: datetime | None, after: str, rows: int
     ) -> AsyncIterator[SpendPage]:
         """Pages of rows. Raises InvalidInput."""
         if not 1 <= rows <= 10_000:
             raise InvalidInput("a page has 1 to 10,000 rows", fields=[FieldProblem("$.rows", "is from 1 to 10000")])
+        now = self._clock.now()
+        start = start or now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        end = end or max(now, start) + timedelta(seconds=1)
         if start.tzinfo is None or end.tzinfo is None or start >= end:
             problem = FieldProblem("$.end", "is later than start; both tell their time zone")
             raise InvalidInput("the time is not valid", fields=[problem])
@@ -77,6 +83,11 @@ class Reports:
             yield SpendPage(tuple(spend_of(row) for row in found), str(last))
             if len(found) < rows:
                 return
+
+    def _days(self, start: date | None, end: date | None) -> tuple[date, date]:
+        today = self._clock.now().date()
+        start = start or today.replace(day=1)
+        return start, end or max(today, start) + timedelta(days=1)
 
     async def _sums(
         self, tenant: str, start: date, end: date, by: tuple[str, ...], where: Mapping[str, str]

@@ -70,7 +70,7 @@ class MoneyService(Purse, Accounts):
         self._counters = _counters(shared, database, keyvalue, holder, clock)
         self._ledger = SpendLedger(database)
         self._book = Book(database, budgets, clock=clock)
-        self._purse = MoneyPurse(self._book, self._counters, self._ledger, clock=clock)
+        self._purse = MoneyPurse(self._book, self._counters, self._ledger, holder=holder, clock=clock)
         self._keeper = Keeper(self._purse, self._counters, clock=clock, longest=longest)
         self._levels = Levels(self._purse, self._counters, clock=clock)
         self._reports = Reports(database, self._ledger, clock=clock)
@@ -182,15 +182,28 @@ class MoneyService(Purse, Accounts):
         await self._changed()
 
     async def usage(
-        self, ctx: Context, *, start: date, end: date, by: Sequence[Grouping] = ("day",)
+        self,
+        ctx: Context,
+        *,
+        start: date | None = None,
+        end: date | None = None,
+        by: Sequence[Grouping] = ("day",),
     ) -> Sequence[UsageLine]:
         return await self._reports.usage(ctx, start, end, by)
 
-    async def invoice(self, ctx: Context, *, start: date, end: date, key: str = "") -> Invoice:
+    async def invoice(
+        self, ctx: Context, *, start: date | None = None, end: date | None = None, key: str = ""
+    ) -> Invoice:
         return await self._reports.invoice(ctx, start, end, key)
 
     async def export_usage(
-        self, ctx: Context, *, start: datetime, end: datetime, after: str = "", rows: int = 1000
+        self,
+        ctx: Context,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        after: str = "",
+        rows: int = 1000,
     ) -> AsyncIterator[SpendPage]:
         async for page in self._reports.export(ctx, start, end, after, rows):
             yield page

@@ -53,6 +53,7 @@ spend = Table(
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     _name("tenant"),
+    _name("charge"),
     _name("request_id"),
     Column("attempt", Integer, nullable=False),
     _count("at"),
@@ -64,7 +65,8 @@ spend = Table(
     _name("outcome"),
     Column("tags", Text, nullable=False),
     # A call is charged once, however often its row is written.
-    Index("gateway_spend_call", "tenant", "request_id", "attempt", unique=True),
+    Index("gateway_spend_charge", "tenant", "charge", unique=True),
+    Index("gateway_spend_request", "tenant", "request_id"),
     Index("gateway_spend_order", "tenant", "id"),
 )
 
