@@ -51,7 +51,6 @@ _STOPS: Mapping[str, Stop] = {
 _STATUS = {
     "throttlingException": 429,
     "validationException": 400,
-    "modelTimeoutException": 408,
     "serviceUnavailableException": 503,
 }
 

@@ -30,8 +30,8 @@ def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
     """
     head = b""
     for name, value in headers.items():
-        text = value.encode()
-        head += struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", TEXT, len(text)) + text
+        key, text = name.encode(), value.encode()
+        head += struct.pack("!B", len(key)) + key + struct.pack("!BH", TEXT, len(text)) + text
     prelude = struct.pack("!II", len(head) + len(payload) + 16, len(head))
     message = prelude + struct.pack("!I", zlib.crc32(prelude)) + head + payload
     return message + struct.pack("!I", zlib.crc32(message))
