@@ -37,15 +37,28 @@ class Accounting(Accounts):
         await self._accounts.delete_team(ctx, name, expected=expected)
 
     async def usage(
-        self, ctx: Context, *, start: date, end: date, by: Sequence[Grouping] = ("day",)
+        self,
+        ctx: Context,
+        *,
+        start: date | None = None,
+        end: date | None = None,
+        by: Sequence[Grouping] = ("day",),
     ) -> Sequence[UsageLine]:
         return await self._accounts.usage(ctx, start=start, end=end, by=by)
 
-    async def invoice(self, ctx: Context, *, start: date, end: date, key: str = "") -> Invoice:
+    async def invoice(
+        self, ctx: Context, *, start: date | None = None, end: date | None = None, key: str = ""
+    ) -> Invoice:
         return await self._accounts.invoice(ctx, start=start, end=end, key=key)
 
     async def export_usage(
-        self, ctx: Context, *, start: datetime, end: datetime, after: str = "", rows: int = 1000
+        self,
+        ctx: Context,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        after: str = "",
+        rows: int = 1000,
     ) -> AsyncIterator[SpendPage]:
         async for page in self._accounts.export_usage(ctx, start=start, end=end, after=after, rows=rows):
             yield page
