@@ -25,6 +25,8 @@ TENSORS = {
 }
 FLAG = {"key": "f", "variants": {"on": True, "off": False}, "default": "off"}
 
+CHAT = {"model": "no-such-model", "messages": [{"role": "user", "content": "Hello."}]}
+
 # A valid request for every operation. Names in <> are filled with ids that exist, or with ones that do not.
 VALID: dict[tuple[str, str], Any] = {
     ("GET", "/v1/keys"): None,
@@ -58,6 +60,11 @@ VALID: dict[tuple[str, str], Any] = {
         "vectors": [{"request_id": "r1", "entities": {}, "values": {}, "read_at": "2026-01-01T00:00:00Z"}]
     },
     ("GET", "/v1/features/services/{service}/skew"): None,
+    ("POST", "/v1/features/{view}/materialise"): {},
+    ("POST", "/v1/features/services/{service}/historical"): {
+        "time": "at",
+        "rows": [{"customer_id": "1", "at": "2026-01-01T00:00:00Z"}],
+    },
     ("GET", "/v1/features/services/{service}/lineage"): None,
     ("GET", "/v1/lineage/features/{service}"): None,
     ("POST", "/get-online-features"): {"feature_service": "walk", "entities": {"customer_id": ["1"]}},
@@ -97,6 +104,25 @@ VALID: dict[tuple[str, str], Any] = {
     ("GET", "/v1/serving/sidecars/{name}"): None,
     ("POST", "/v1/serving/sidecars/{name}/outcomes"): {"outcomes": [{"request_id": "ab" * 12, "outcome": 1.0}]},
     ("POST", "/v1/advice"): {"sidecar": "walk", "features": FEATURES, "base": 1.0},
+    ("POST", "/v1/chat/completions"): CHAT,
+    ("POST", "/v1/completions"): {"model": "no-such-model", "prompt": "Hello."},
+    ("POST", "/v1/responses"): {"model": "no-such-model", "input": "Hello."},
+    ("POST", "/v1/embeddings"): {"model": "no-such-model", "input": "Hello."},
+    ("POST", "/v1/rerank"): {"model": "no-such-model", "query": "Hello.", "documents": ["Hello."]},
+    ("POST", "/v1/messages"): {**CHAT, "max_tokens": 5},
+    ("GET", "/v1/gateway/routes"): None,
+    ("PUT", "/v1/gateway/routes/{route}"): {"primary": "no-such-model"},
+    ("DELETE", "/v1/gateway/routes/{route}"): None,
+    ("POST", "/v1/gateway/plan"): {"request": CHAT},
+    ("GET", "/v1/gateway/budgets"): None,
+    ("PUT", "/v1/gateway/budgets/{budget}"): {"limits": [{"window": "day", "cost": "1"}]},
+    ("DELETE", "/v1/gateway/budgets/{budget}"): None,
+    ("GET", "/v1/gateway/teams"): None,
+    ("PUT", "/v1/gateway/teams/{team}"): {"members": ["key:walk"]},
+    ("DELETE", "/v1/gateway/teams/{team}"): None,
+    ("GET", "/v1/gateway/usage"): None,
+    ("GET", "/v1/gateway/invoice"): None,
+    ("GET", "/v1/gateway/spend"): None,
     ("GET", "/metrics"): None,
     ("POST", "/v1/predictions/stream"): {"model_id": MODEL, "instances": [FEATURES]},
     ("POST", "/v1/models/{model}/predict"): {"features": FEATURES},
@@ -125,6 +151,9 @@ UNKNOWN = {
     "view": "no-such-view",
     "service": "no-such-service",
     "job": "no-such-job",
+    "route": "no-such-route",
+    "budget": "no-such-budget",
+    "team": "no-such-team",
     "name": "no-such-sidecar",
     "model": "no-such-model",
     "version": "7.7.7",

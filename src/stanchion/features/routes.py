@@ -24,6 +24,7 @@ from .contract import (
     ViewHealth,
 )
 from .feast import http as feast
+from .offline_routes import add_historical, add_materialise, schemas
 
 Caller = Annotated[Context, Depends(context_of)]
 ViewName = Annotated[str, Path(description="The name of a declared feature view.")]
@@ -138,7 +139,9 @@ def routes(features: Features) -> Routes:
     api = APIRouter(tags=["features"])
     _views(api, features)
     _services(api, features)
-    return Routes(api=api, hot=[feast.route(features)], paths=feast.PATHS, schemas=feast.SCHEMAS)
+    add_materialise(api, features)
+    add_historical(api, features)
+    return Routes(api=api, hot=[feast.route(features)], paths=feast.PATHS, schemas={**feast.SCHEMAS, **schemas()})
 
 
 def _views(api: APIRouter, features: Features) -> None:
