@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from pydantic import Field
 
 from ..core.module import Module, Parts, Settings
-from .contract import BudgetSpec, Gateway, ModelSpec, PriceSpec, RouteSpec, UpstreamSpec
+from .contract import (
+    BudgetSpec,
+    CascadeSpec,
+    Gateway,
+    ModelSpec,
+    PriceSpec,
+    PrivacySpec,
+    RailSpec,
+    RouteSpec,
+    UpstreamSpec,
+)
 
 if TYPE_CHECKING:
     from ..core.http import Routes
     from ..core.storage import Schema
     from .ports import Transport
+    from .prompts.service import PromptService
     from .service import GatewayService
+    from .shield.desk import Shield
 
 
 T = TypeVar("T")
@@ -42,13 +54,16 @@ class GatewaySettings(Settings):
 async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService:
     from ..core.storage import Schema
     from .backends.routes import SqlRoutes
+    from .cascade.desk import Cascades
     from .money.service import MoneyService
     from .money.tables import metadata
+    from .prompts.service import PromptService
     from .routing.attempts import Attempts
-    from .routing.building import models_of
+    from .routing.building import forms, models_of
     from .routing.choosing import Chooser
     from .routing.table import Table
     from .service import GatewayService
+    from .shield.placing import Placing
 
     await parts.database.prepare(Schema("gateway_money", metadata))
     money = MoneyService(
@@ -61,6 +76,9 @@ async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService:
         catalogue=settings.price_table,
         days=settings.spend_days,
     )
+    prompts = PromptService(parts.database, parts.clock)
+    privacy = next(iter(_of(parts.declared, PrivacySpec)), None)
+    cascades = _of(parts.declared, CascadeSpec)
     metrics = parts.metrics
     models = models_of(
         _of(parts.declared, ModelSpec),
@@ -74,10 +92,33 @@ async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService:
         Chooser(money.prices, output_tokens=settings.output_tokens),
         Attempts(clock=parts.clock, purse=money),
         money=money,
+        prompts=prompts,
+        shield=_shield(parts, privacy, prompts),
+        placing=Placing(privacy, parts.database),
+        cascades=Cascades(cascades, forms(parts.clock) if cascades else {}),
         store=SqlRoutes(parts.database, parts.clock),
         clock=parts.clock,
         poll_seconds=settings.poll_seconds,
         served=lambda rung: metrics.rungs.inc("gateway", rung),
+    )
+
+
+def _shield(parts: Parts, privacy: PrivacySpec | None, prompts: PromptService) -> Shield:
+    from .privacy.detect import Detector
+    from .privacy.guard import Guard
+    from .privacy.tables import tokens
+    from .privacy.tokens import Tokens
+    from .prompts.calls import Prompted
+    from .rails.rails import Rails
+    from .shield.desk import Shield
+
+    guard = None
+    if privacy is not None:
+        kept = Tokens(parts.database, parts.vault, tokens, parts.clock)
+        guard = Guard(privacy, Detector(privacy), kept)
+    rails = _of(parts.declared, RailSpec)
+    return Shield(
+        guard=guard, rails=Rails(rails) if rails else None, prompted=Prompted(prompts), database=parts.database
     )
 
 
@@ -104,9 +145,17 @@ def _transports(parts: Parts) -> Callable[[UpstreamSpec], Transport]:
 
 
 def _schema() -> Schema:
-    from .backends.tables import SCHEMA
+    from sqlalchemy import MetaData
 
-    return SCHEMA
+    from ..core.storage import Schema
+    from .backends.tables import routes
+    from .privacy.tables import tokens
+    from .prompts.tables import labels, prompts
+
+    whole = MetaData()
+    for table in (routes, tokens, prompts, labels):
+        table.to_metadata(whole)
+    return Schema("gateway", whole)
 
 
 def _routes(gateway: Gateway) -> Routes:
@@ -120,7 +169,7 @@ MODULE = Module(
     contract=Gateway,
     build=_build,
     settings=GatewaySettings,
-    declares=(UpstreamSpec, ModelSpec, RouteSpec, BudgetSpec, PriceSpec),
+    declares=(UpstreamSpec, ModelSpec, RouteSpec, CascadeSpec, BudgetSpec, PriceSpec, PrivacySpec, RailSpec),
     routes=_routes,
     schema=_schema,
 )

@@ -13,9 +13,11 @@ from ..core.errors import InvalidInput, Misconfigured
 from ..core.http import Routes, context_of
 from ..core.values import Json
 from .contract import Ask, Gateway, Plan, RouteSpec, RouteView, RungView, Shape
+from .protocols.accounts import add_accounts
 from .protocols.document import document
 from .protocols.endpoints import call_routes
 from .protocols.problems import writers
+from .protocols.prompts import add_prompts
 
 Caller = Annotated[Context, Depends(context_of)]
 RouteName = Annotated[str, Path(description="The name of a route, without `route:`.")]
@@ -67,6 +69,8 @@ def routes(gateway: Gateway) -> Routes:
     """The routes over a gated gateway."""
     api = APIRouter(prefix="/v1/gateway", tags=["gateway"])
     _managed(api, gateway)
+    add_accounts(api, gateway)
+    add_prompts(api, gateway)
     return Routes(api=api, hot=call_routes(gateway), paths=document(), problems=writers())
 
 

@@ -5,32 +5,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..core.clock import Clock
-from ..core.context import Context, Sensitivity
+from ..core.context import Context
 from ..core.errors import BudgetExceeded, Conflict, InvalidInput, NotFound, StanchionError, Throttled, Unavailable
 from ..core.resilience import Decline, Hedge, Ladder, Rung, Step
 from .accounting import Accounting
+from .cascade.desk import PREFIX, Cascades
 from .contract.calls import Account, Ask, Piece, Reply
 from .contract.gateway import Gateway, LanguageModel, Plan, PlannedRung, RouteView
+from .contract.privacy import highest
 from .contract.specs import RouteSpec
 from .money.service import MoneyService
 from .ports import RouteStore
+from .prompting import Prompting
+from .prompts.service import PromptService
 from .routing.asked import Asked, read
 from .routing.attempts import Attempts
 from .routing.choosing import Candidate, Chooser, Refused, nobody
 from .routing.failing import failing
 from .routing.served import Served
 from .routing.table import Table, Target
+from .shield.desk import Shield
+from .shield.placing import Placing
 
 T = TypeVar("T")
 Attempt = Callable[[Context, Asked, Target, Candidate, int], Awaitable[T]]
 _SHARE = 2 / 3  # of a route's time, for a model with others behind it
-_LABELS: tuple[Sensitivity, ...] = ("restricted", "confidential", "internal", "public")
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +49,7 @@ class _Call:
     budget: BudgetExceeded | None = None
 
 
-class GatewayService(Accounting, Gateway):
+class GatewayService(Accounting, Prompting, Gateway):
     """Sends calls to models along their routes. `start` and `stop` frame its life."""
 
     def __init__(
@@ -54,12 +59,20 @@ class GatewayService(Accounting, Gateway):
         attempts: Attempts,
         *,
         money: MoneyService,
+        prompts: PromptService,
+        shield: Shield,
+        placing: Placing,
+        cascades: Cascades,
         store: RouteStore,
         clock: Clock,
         poll_seconds: float = 1.0,
         served: Callable[[str], None] = lambda rung: None,
     ) -> None:
-        super().__init__(money)
+        Accounting.__init__(self, money)
+        Prompting.__init__(self, prompts)
+        self._shield = shield
+        self._placing = placing
+        self._cascades = cascades
         self._money = money
         self._table = table
         self._chooser = chooser
@@ -92,7 +105,18 @@ class GatewayService(Accounting, Gateway):
     # Calls
 
     async def complete(self, ctx: Context, ask: Ask) -> Reply:
-        call = self._call(ctx, ask)
+        return await self._shield.complete(ctx, ask, self._complete)
+
+    async def stream(self, ctx: Context, ask: Ask) -> AsyncIterator[Piece]:
+        async with aclosing(self._shield.stream(ctx, ask, self._stream)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _complete(self, ctx: Context, ask: Ask) -> Reply:
+        asked = read(ask)
+        if asked.model.startswith(PREFIX):
+            return await self._cascades.complete(ctx, asked.model, ask, self._complete)
+        call = await self._call(ctx, asked)
         if call.asked.streams:
             raise InvalidInput("the request asks for a stream", next_step="Leave `stream` out, or read the stream.")
         step = await self._climb(ctx, call, self._attempts.whole)
@@ -100,8 +124,14 @@ class GatewayService(Accounting, Gateway):
         account = _account(call, done.candidate, step, finish=done.answer.finish)
         return Reply(done.answer.body, replace(account, usage=done.usage, cost=done.cost))
 
-    async def stream(self, ctx: Context, ask: Ask) -> AsyncIterator[Piece]:
-        call = self._call(ctx, ask)
+    async def _stream(self, ctx: Context, ask: Ask) -> AsyncGenerator[Piece, None]:
+        asked = read(ask)
+        if asked.model.startswith(PREFIX):
+            async with aclosing(self._cascades.stream(ctx, asked.model, ask, self._complete)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        call = await self._call(ctx, asked)
         step = await self._climb(ctx, call, self._attempts.opened)
         opened = step.value
         account = _account(call, opened.candidate, step)
@@ -119,7 +149,8 @@ class GatewayService(Accounting, Gateway):
         yield Piece(b"", replace(account, usage=opened.usage, cost=opened.cost, finish=opened.finish))
 
     async def plan(self, ctx: Context, ask: Ask) -> Plan:
-        asked = read(ask)
+        checked = await self._shield.checked(ctx, ask)
+        asked, ctx = read(checked.ask), checked.ctx
         target = self._table.find(ctx.tenant, asked.model)
         judged = self._judged(ctx, asked, target)
         rungs = [_planned(each) for each in judged]
@@ -129,7 +160,7 @@ class GatewayService(Accounting, Gateway):
     # Routes
 
     async def models(self, ctx: Context) -> Sequence[LanguageModel]:
-        return self._table.listed(ctx.tenant)
+        return [*self._table.listed(ctx.tenant), *self._cascades.listed()]
 
     async def routes(self, ctx: Context) -> Sequence[RouteView]:
         return self._table.views(ctx.tenant)
@@ -190,18 +221,19 @@ class GatewayService(Accounting, Gateway):
 
     # The ladder
 
-    def _call(self, ctx: Context, ask: Ask) -> _Call:
-        asked = read(ask)
+    async def _call(self, ctx: Context, asked: Asked) -> _Call:
         target = self._table.find(ctx.tenant, asked.model)
         judged = self._judged(ctx, asked, target)
         candidates = [each for each in judged if isinstance(each, Candidate)]
         if not candidates:
-            raise nobody([each for each in judged if isinstance(each, Refused)])
+            refused = [each for each in judged if isinstance(each, Refused)]
+            if any(each.why == "data" for each in refused):
+                await self._placing.kept(ctx, target.subject)
+            raise nobody(refused)
         return _Call(asked, target, candidates)
 
     def _judged(self, ctx: Context, asked: Asked, target: Target) -> list[Candidate | Refused]:
-        label: Sensitivity = next((each for each in _LABELS if each in ctx.labels), "public")
-        return self._chooser.judge(ctx, asked, target, label, lambda served: "")
+        return self._chooser.judge(ctx, asked, target, highest(*ctx.labels), self._placing.why_not(ctx))
 
     async def _climb(self, ctx: Context, call: _Call, attempt: Attempt[T]) -> Step[T]:
         spec, last = call.target.spec, len(call.candidates) - 1
@@ -210,7 +242,7 @@ class GatewayService(Accounting, Gateway):
         rungs = [
             Rung(
                 name=each.served.spec.name,
-                call=_bound(attempt, each),
+                call=self._bound(attempt, each),
                 timeout=None if seconds is None or place == last else seconds * _SHARE,
                 breaker=each.served.breaker,
                 hedge=Hedge(spec.hedge_ms / 1000) if spec.hedge_ms and whole and place < last else None,
@@ -225,24 +257,24 @@ class GatewayService(Accounting, Gateway):
         self._served(_place(call.target, call.candidates[step.index].served))
         return step
 
+    def _bound(self, attempt: Attempt[T], candidate: Candidate) -> Callable[[Context, _Call], Awaitable[T]]:
+        async def run(ctx: Context, call: _Call) -> T:
+            async def once() -> T:
+                # Drawn, not counted: one request may make several calls, in several processes, and each is billed.
+                return await attempt(ctx, call.asked, call.target, candidate, random.getrandbits(31))
 
-def _bound(attempt: Attempt[T], candidate: Candidate) -> Callable[[Context, _Call], Awaitable[T]]:
-    async def run(ctx: Context, call: _Call) -> T:
-        async def once() -> T:
-            # Drawn, not counted: one request may make several calls, in several processes, and each is billed.
-            return await attempt(ctx, call.asked, call.target, candidate, random.getrandbits(31))
+            await self._placing.sent(ctx, candidate.served)
+            try:
+                if call.target.spec.attempts == 1:
+                    return await once()
+                # Nothing of an attempt that failed has reached the client, so it may be made again.
+                return await candidate.served.retry(call.target.spec.attempts).run(ctx, once, idempotent=True)
+            except BudgetExceeded as error:
+                # A budget that does not cover this model may cover a cheaper one.
+                call.budget = error
+                raise Decline from error
 
-        try:
-            if call.target.spec.attempts == 1:
-                return await once()
-            # Nothing of an attempt that failed has reached the client, so it may be made again.
-            return await candidate.served.retry(call.target.spec.attempts).run(ctx, once, idempotent=True)
-        except BudgetExceeded as error:
-            # A budget that does not cover this model may cover a cheaper one.
-            call.budget = error
-            raise Decline from error
-
-    return run
+        return run
 
 
 def _better(error: Unavailable, call: _Call) -> StanchionError:

@@ -4,28 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar, cast
+from difflib import get_close_matches
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast
 
 import msgspec
 
-from ..core.context import Context
+from ..core.context import Context, Sensitivity
 from ..core.errors import Misconfigured
 from ..gateway import (
     Ask,
+    Calibration,
+    CascadeSpec,
+    Check,
     Credential,
     Gateway,
+    Judge,
     Kind,
     ModelSpec,
     PriceSpec,
+    PrivacySpec,
+    RailSpec,
     RouteSpec,
     Shape,
+    Side,
+    Treatment,
     UpstreamSpec,
+    Verify,
     check_route,
     check_together,
 )
 from .handles import Bound
 
 H = TypeVar("H", bound=Bound)
+
+
+class PrivacyRules(TypedDict, total=False):
+    """The rules of `PrivacySpec`, all of them optional."""
+
+    ask: Mapping[str, Treatment]
+    answer: Mapping[str, Treatment]
+    patterns: Mapping[str, str]
+    labels: Mapping[str, Sensitivity]
+    declared: Sensitivity
+    opaque: Sensitivity
+    on_premises: frozenset[Sensitivity]
+    regions: Mapping[Sensitivity, frozenset[str]]
+    phone_regions: tuple[str, ...]
 
 
 class Upstream(Bound):
@@ -78,6 +102,28 @@ class DeclaredRoute(Asked):
 
     def specs(self) -> Sequence[object]:
         return (self.spec,)
+
+
+class DeclaredCascade(Asked):
+    """A declared cascade."""
+
+    def __init__(self, spec: CascadeSpec) -> None:
+        super().__init__(f"cascade:{spec.name}", f"cascade:{spec.name}")
+        self.spec = spec
+
+    def specs(self) -> Sequence[object]:
+        return (self.spec,)
+
+
+class _Rule(Bound):
+    """A rule over all calls: privacy, or a rail."""
+
+    def __init__(self, name: str, spec: object) -> None:
+        super().__init__(name)
+        self._spec = spec
+
+    def specs(self) -> Sequence[object]:
+        return (self._spec,)
 
 
 class Gateways:
@@ -188,6 +234,41 @@ class Gateways:
         models = [h.spec.name for h in self._handles.values() if isinstance(h, DeclaredLanguageModel)]
         check_route(spec, models)
         return self._keep(DeclaredRoute(spec))
+
+    def cascade(
+        self,
+        name: str,
+        *,
+        steps: Sequence[DeclaredLanguageModel | DeclaredRoute | str],
+        verify: Verify,
+        calibration: Calibration | None = None,
+    ) -> DeclaredCascade:
+        """Declare models of which the cheapest whose answer will do answers; asked for as `cascade:NAME`.
+
+        `verify` is the check between the steps; see `stanchion.gateway.CascadeSpec`.
+        """
+        names = tuple(each if isinstance(each, str) else each.asked for each in steps)
+        known = [handle.asked for handle in self._handles.values() if isinstance(handle, Asked)]
+        for asked in (*names, *((verify.model,) if isinstance(verify, Judge) else ())):
+            if asked not in known:
+                near = get_close_matches(asked, known, n=1)
+                raise Misconfigured(
+                    f"the cascade {name} asks {asked!r}, which is not declared before it",
+                    next_step=f"Did you mean {near[0]!r}?" if near else "Declare the model first.",
+                )
+        return self._keep(DeclaredCascade(CascadeSpec(name=name, steps=names, verify=verify, calibration=calibration)))
+
+    def privacy(self, **rules: Unpack[PrivacyRules]) -> None:
+        """Declare what may leave the house, once for the system; see `stanchion.gateway.PrivacySpec`."""
+        if "gateway:privacy" in self._handles:
+            raise Misconfigured("privacy is declared twice; one set of rules holds for the whole system")
+        self._keep(_Rule("gateway:privacy", PrivacySpec(**rules)))
+
+    def rail(
+        self, name: str, check: Check, *, on: Sequence[Side] = ("ask",), action: Literal["block", "flag"] = "block"
+    ) -> None:
+        """Declare a check of requests, answers or both; see `stanchion.gateway.RailSpec`."""
+        self._keep(_Rule(f"rail:{name}", RailSpec(name=name, check=check, on=tuple(on), action=action)))
 
 
 def _model(model: DeclaredLanguageModel | str) -> str:

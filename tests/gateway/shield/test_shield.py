@@ -17,18 +17,17 @@ from stanchion.core.security.tables import SECURITY_SCHEMA
 from stanchion.core.security.vault import MasterKeys, Vault
 from stanchion.core.storage.contract import Database
 from stanchion.core.storage.open import open_database
-from stanchion.core.storage.schema import Schema
 from stanchion.gateway.contract.calls import Account, Ask, Piece, Reply, Shape
 from stanchion.gateway.contract.privacy import PrivacySpec
 from stanchion.gateway.contract.prompts import Message, Variable
 from stanchion.gateway.contract.rails import Injection, RailSpec, Topics
+from stanchion.gateway.module import MODULE
 from stanchion.gateway.privacy.detect import Detector
 from stanchion.gateway.privacy.guard import Guard
-from stanchion.gateway.privacy.tables import add_tokens
+from stanchion.gateway.privacy.tables import tokens
 from stanchion.gateway.privacy.tokens import TOKEN, Tokens
 from stanchion.gateway.prompts.calls import Prompted
 from stanchion.gateway.prompts.service import PromptService
-from stanchion.gateway.prompts.tables import metadata
 from stanchion.gateway.rails.rails import Rails
 from stanchion.gateway.shield.desk import Shield
 from stanchion.testing.clock import FakeClock
@@ -36,7 +35,6 @@ from stanchion.testing.clock import FakeClock
 CTX: Context = system_context("acme", task="test")
 MAIL = "ann.lee@example.org"
 ACCOUNT = Account("up", "m", "primary")
-TOKENS = add_tokens(metadata) if "gateway_tokens" not in metadata.tables else metadata.tables["gateway_tokens"]
 fixed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 Words = Callable[[str], Sequence[tuple[str, Mapping[str, Any] | str]]]
 
@@ -134,7 +132,8 @@ class Inner:
 async def database() -> AsyncIterator[Database]:
     opened = open_database("memory:")
     await opened.prepare(SECURITY_SCHEMA)
-    await opened.prepare(Schema("gateway", metadata))
+    assert MODULE.schema is not None
+    await opened.prepare(MODULE.schema())
     yield opened
     await opened.close()
 
@@ -159,7 +158,7 @@ def shield(
     guard = None
     if spec is not None:
         vault = Vault(database, MasterKeys.single(b"m" * 32), clock=FakeClock())
-        guard = Guard(spec, Detector(spec), Tokens(database, vault, TOKENS, FakeClock()))
+        guard = Guard(spec, Detector(spec), Tokens(database, vault, tokens, FakeClock()))
     prompted = Prompted(PromptService(database, FakeClock()))
     made = Shield(guard=guard, rails=Rails(rails) if rails else None, prompted=prompted, database=database)
     return Shielded(made, inner)

@@ -10,6 +10,7 @@ from ...core.context import Context
 from ...core.contract import action
 from .calls import Ask, Piece, Reply, Shape
 from .money import Accounts
+from .prompts import Prompts
 from .specs import RouteSpec
 
 
@@ -108,7 +109,7 @@ class Routing(Protocol):
         ...
 
 
-class Gateway(Routing, Accounts, Protocol):
+class Gateway(Routing, Accounts, Prompts, Protocol):
     """One door to every language, embedding and rerank model."""
 
     @action("gateway:complete", effect="read", resource="LanguageModel")

@@ -80,6 +80,15 @@ class PrivacySpec:
         """The class of a kind."""
         return self.labels.get(kind, _LABELS.get(kind, "confidential"))
 
+    def why_not(self, label: Sensitivity, *, on_premises: bool, region: str) -> str:
+        """Why data of this class may not go to such an upstream; empty where it may."""
+        if label in self.on_premises and not on_premises:
+            return f"{label} data stays on premises"
+        allowed = self.regions.get(label)
+        if allowed is not None and not on_premises and region not in allowed:
+            return f"{label} data stays in {', '.join(sorted(allowed))}, and this is {region or 'an unnamed region'}"
+        return ""
+
     def _check_kind(self, kind: str) -> None:
         if kind not in self.kinds:
             near = get_close_matches(kind, self.kinds, n=1)

@@ -122,15 +122,6 @@ class Guard:
             found = look.walk.over(document)
         return found
 
-    def why_not(self, label: Sensitivity, *, on_premises: bool, region: str) -> str:
-        """Why data of this class may not go to such an upstream; empty where it may."""
-        if label in self.spec.on_premises and not on_premises:
-            return f"{label} data stays on premises"
-        allowed = self.spec.regions.get(label)
-        if allowed is not None and not on_premises and region not in allowed:
-            return f"{label} data stays in {', '.join(sorted(allowed))}, and this is {region or 'an unnamed region'}"
-        return ""
-
 
 class _Look:
     """One pass over a request or a piece of an answer: what was found, and what became of it."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, String, Table
 
+metadata = MetaData()
 
-def add_tokens(metadata: MetaData) -> Table:
-    """The table of tokens, among a module's others."""
-    return Table(
-        "gateway_tokens",
-        metadata,
-        Column("tenant", String(64), primary_key=True),
-        Column("token", String(64), primary_key=True),
-        Column("sealed", LargeBinary, nullable=False),
-        Column("at", BigInteger, nullable=False),
-        Index("gateway_tokens_age", "at"),
-    )
+tokens = Table(
+    "gateway_tokens",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("token", String(64), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("gateway_tokens_age", "at"),
+)

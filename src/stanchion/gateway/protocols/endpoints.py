@@ -37,6 +37,7 @@ _LONGEST = 192
 # What means something to the provider and is no secret of the gateway's.
 _KEPT = (b"anthropic-beta", b"anthropic-version", b"openai-beta")
 _TAGS = b"x-stanchion-tags"
+_SENSITIVITY = b"x-stanchion-sensitivity"
 _MOST_TAGS = 16
 
 
@@ -129,12 +130,15 @@ def call_routes(gateway: Gateway) -> list[Route]:
 
 
 def _ask(shape: Shape, body: bytes, headers: list[tuple[bytes, bytes]]) -> Ask:
-    kept, tags = {}, {}
+    kept: dict[str, str] = {}
+    tags: dict[str, str] = {}
     for name, value in headers:
         if name in _KEPT:
             kept[name.decode()] = value.decode("latin-1")
         elif name == _TAGS:
-            tags = _tags(value.decode("latin-1"))
+            tags |= _tags(value.decode("latin-1"))
+        elif name == _SENSITIVITY:
+            tags["sensitivity"] = value.decode("latin-1")[:64]
     return Ask(shape, body, kept, tags)
 
 
@@ -176,6 +180,7 @@ def _headers(account: Account) -> list[tuple[bytes, bytes]]:
         b"x-stanchion-rung": account.rung,
         b"x-stanchion-route": account.route,
         b"x-stanchion-cache": account.cache,
+        b"x-stanchion-flags": ",".join(account.flags),
     }
     return [(name, value.encode("latin-1", "replace")) for name, value in told.items() if value]
 

@@ -10,6 +10,8 @@ from ...core.resilience import BreakerView
 from ..contract.calls import Shape
 from ..contract.specs import Kind, ModelSpec, UpstreamSpec, check_together, native
 from ..dialects.anthropic import AnthropicDialect
+from ..dialects.bedrock import BedrockDialect
+from ..dialects.gemini import GeminiDialect
 from ..dialects.openai import OpenAIDialect
 from ..ports import Dialect, Form, Transport
 from ..wire.chat.form import ChatForm
@@ -58,7 +60,7 @@ def ways_of(model: ModelSpec, upstream: UpstreamSpec, clock: Clock) -> dict[Shap
     name = model.model or model.name
     ways: dict[Shape, Way] = {shape: PassThrough(upstream.kind, shape, name) for shape in native(upstream.kind)}
     dialect = _dialect(model, upstream)
-    for shape, form in _forms(clock).items() if dialect is not None else ():
+    for shape, form in forms(clock).items() if dialect is not None else ():
         if shape not in ways and dialect is not None:
             ways[shape] = Translated(form, dialect, name)
     if not ways:
@@ -72,7 +74,8 @@ def ways_of(model: ModelSpec, upstream: UpstreamSpec, clock: Clock) -> dict[Shap
     return {shape: way for shape, way in ways.items() if not model.shapes or shape in model.shapes}
 
 
-def _forms(clock: Clock) -> dict[Shape, Form]:
+def forms(clock: Clock) -> dict[Shape, Form]:
+    """The clients' forms of conversations."""
     return {
         "chat": ChatForm(clock),
         "completions": CompletionsForm(clock),
@@ -86,6 +89,10 @@ def _dialect(model: ModelSpec, upstream: UpstreamSpec) -> Dialect | None:
         return OpenAIDialect()
     if upstream.kind == "anthropic":
         return AnthropicDialect(most_tokens=model.max_output or 4096)
+    if upstream.kind == "gemini":
+        return GeminiDialect()
+    if upstream.kind == "bedrock":
+        return BedrockDialect()
     if "chat" in native(upstream.kind):
         return OpenAIDialect(most_tokens="max_tokens")
     return None

@@ -1,0 +1,49 @@
+"""Where data of a class may go, and the proof of where it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...core.context import Context
+from ...core.storage import Database
+from ..contract.privacy import PrivacySpec, highest
+from ..privacy.record import kept, placed
+from ..routing.served import Served
+
+
+class Placing:
+    """Without rules of its own a system keeps what is labelled restricted or confidential on its premises."""
+
+    def __init__(self, spec: PrivacySpec | None, database: Database) -> None:
+        self._spec = spec or PrivacySpec()
+        self._database = database
+
+    def why_not(self, ctx: Context) -> Callable[[Served], str]:
+        """Says of a model why the call may not be sent to it; empty where it may."""
+        label = highest(*ctx.labels)
+
+        def judge(served: Served) -> str:
+            upstream = served.upstream
+            return self._spec.why_not(label, on_premises=upstream.here, region=upstream.region)
+
+        return judge
+
+    async def sent(self, ctx: Context, served: Served) -> None:
+        """Write down, before it happens, that a call of a guarded class goes to a model."""
+        label = highest(*ctx.labels)
+        if label not in self._spec.on_premises and label not in self._spec.regions:
+            return
+        upstream = served.upstream
+        await placed(
+            self._database,
+            ctx,
+            label,
+            upstream=upstream.name,
+            model=served.spec.name,
+            on_premises=upstream.here,
+            region=upstream.region,
+        )
+
+    async def kept(self, ctx: Context, model: str) -> None:
+        """Write down that a call was refused because no model may have its data."""
+        await kept(self._database, ctx, highest(*ctx.labels), model=model)
