@@ -19,7 +19,7 @@ from stanchion.gateway.contract.money import BudgetSpec, Limit, PriceSpec
 from stanchion.gateway.money.service import MoneyService
 from stanchion.gateway.money.tables import metadata
 
-# 3 millicents a call: about ten runs of some hundred calls come near the limit of a dollar cent's thousandth.
+# Enough for 666 calls, which a few runs use up.
 BUDGET = BudgetSpec("all", limits=(Limit("month", cost="0.02"),))
 COST = 10 * 1_000_000 + 10 * 2_000_000
 

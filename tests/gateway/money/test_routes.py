@@ -19,7 +19,7 @@ from stanchion.core.errors import StanchionError
 from stanchion.core.http.routes import CONTEXT, json_response
 from stanchion.gateway.contract.calls import Usage
 from stanchion.gateway.contract.money import BudgetSpec, Limit
-from stanchion.gateway.money.routes import add_money
+from stanchion.gateway.money.routes import add_accounts
 from stanchion.gateway.money.service import MoneyService
 
 from .conftest import Bench, caller
@@ -38,7 +38,7 @@ async def service(bench: Bench) -> MoneyService:
 @pytest.fixture
 async def client(service: MoneyService, ctx: Context) -> AsyncIterator[httpx2.AsyncClient]:
     api = APIRouter(prefix="/v1/gateway")
-    add_money(api, service)
+    add_accounts(api, service)
     app = FastAPI()
     app.add_exception_handler(StanchionError, problem)
     app.include_router(api)

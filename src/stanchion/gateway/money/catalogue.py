@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ...core.errors import Misconfigured
-
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelPrice, TieredPrices
 
+_log = logging.getLogger(__name__)
 # The library's names for what the ledger counts. Prices of other things (images, audio by the hour, searches) are
 # not among them: no upstream tells those counts in a way that every dialect shares.
 _NAMES = {
@@ -45,20 +45,20 @@ class Catalogue:
         self._lock = threading.Lock()
         self._snapshot: DataSnapshot | None = None
         self._source = ""
+        self._absent = False
 
-    def load(self) -> DataSnapshot:
-        """The data. Raises Misconfigured if the extra is not installed."""
+    def load(self) -> DataSnapshot | None:
+        """The data; None, with a warning, where the extra is not installed."""
         with self._lock:
-            if self._snapshot is None:
+            if self._snapshot is None and not self._absent:
                 try:
                     import genai_prices
                     from genai_prices.data import providers
                     from genai_prices.data_snapshot import DataSnapshot
-                except ModuleNotFoundError as error:
-                    raise Misconfigured(
-                        f"the price table needs {error.name}, which is not installed",
-                        next_step="Run `pip install 'stanchion[gateway]'`, or declare every price.",
-                    ) from error
+                except ModuleNotFoundError:
+                    self._absent = True
+                    _log.warning("only declared prices are known: the extra `gateway` with the table is not installed")
+                    return None
                 # A snapshot of our own: the library's may be replaced by one from the network.
                 self._snapshot = DataSnapshot(providers=providers, from_auto_update=False)
                 self._source = f"genai-prices-{genai_prices.__version__}"
@@ -67,6 +67,8 @@ class Catalogue:
     def tariff(self, provider: str, model: str, now: datetime) -> Tariff | None:
         """What the model costs at that moment; None where the data does not say."""
         snapshot = self.load()
+        if snapshot is None:
+            return None
         try:
             _, found = snapshot.find_provider_model(model, None, provider, None)
         except LookupError:

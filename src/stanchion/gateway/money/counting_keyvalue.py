@@ -60,8 +60,8 @@ class KeyValueCounters(Counters):
             return await self._occupy(demand)
         asked = demand.need + demand.want
         now = await self._add(counter, span, asked)
-        older = await self._before(counter, span)
-        grant = share(demand, now - asked + older)
+        beside = await self._beside(counter, span)
+        grant = share(demand, now - asked + beside)
         if grant.amount < asked:
             await self._add(counter, span, grant.amount - asked)
         return grant
@@ -71,17 +71,17 @@ class KeyValueCounters(Counters):
         ttl = (span.clears - span.start) / SECOND + 86_400
         return await self._keyvalue.increment(_key(counter, span.start), amount, ttl=ttl)
 
-    async def _before(self, counter: Counter, span: Span) -> int:
-        if not span.before:
+    async def _beside(self, counter: Counter, span: Span) -> int:
+        if not span.beside:
             return 0
-        found = await self._keyvalue.get([_key(counter, start) for start in span.before])
+        found = await self._keyvalue.get([_key(counter, start) for start in span.beside])
         return sum(int(value) for value in found if value is not None)
 
     async def _level(self, counter: Counter, span: Span) -> int:
         if counter.window is None:
             return await self._occupied(counter)
         [now] = await self._keyvalue.get([_key(counter, span.start)])
-        return int(now or 0) + await self._before(counter, span)
+        return int(now or 0) + await self._beside(counter, span)
 
     async def _occupied(self, counter: Counter) -> int:
         # The first free place is taken first, so they are behind one another.

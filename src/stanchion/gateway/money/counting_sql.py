@@ -104,7 +104,7 @@ class SqlCounters(Counters):
             these = {"tenant": counter.tenant, "budget": counter.budget, "subject": counter.subject}
             held = select(func.sum(slots.c.held)).where(_is_slot(these), slots.c.until >= self._now())
             return int(connection.execute(held).scalar() or 0)
-        starts = (span.start, *span.before)
+        starts = (span.start, *span.beside)
         where = and_(_is(_row(counter, None)), counters.c.start.in_(starts))
         return int(connection.execute(select(func.sum(counters.c.taken)).where(where)).scalar() or 0)
 

@@ -49,7 +49,7 @@ class Levels:
 
     def _level(self, counter: Counter, bound: Bound, at: Span, taken: int) -> Level:
         gauge = self._purse.gauges.get(counter)
-        known = {at.start, *at.before}
+        known = {at.start, *at.beside}
         mine = [] if gauge is None else [each for each in gauge.accounts if each.span.start in known]
         held = sum(each.held for each in mine)
         free = sum(each.free for each in mine)

@@ -260,13 +260,13 @@ class MoneyPurse(Purse):
         if gauge.counter.window is None or need > gauge.limit:
             return 0
         span = account.span
-        slices = [Span(start, start + span.end - span.start) for start in (span.start, *span.before)]
+        slices = [Span(start, start + span.end - span.start) for start in (span.start, *span.beside)]
         levels = await self._counters.levels([(gauge.counter, each) for each in slices])
         taken = sum(levels)
         for each, level in sorted(zip(slices, levels, strict=True)):
             taken -= level
             if taken + need <= gauge.limit:
-                return each.end + (span.clears - span.end)
+                return each.end + span.reach
         return span.clears
 
 

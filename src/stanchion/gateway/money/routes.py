@@ -153,7 +153,7 @@ class SpendList(BaseModel):
     after: str
 
 
-def add_money(api: APIRouter, accounts: Accounts) -> None:
+def add_accounts(api: APIRouter, accounts: Accounts) -> None:
     """Add the routes over a gated gateway; `api` stands at `/v1/gateway`."""
     _add_budgets(api, accounts)
     _add_teams(api, accounts)

@@ -81,6 +81,7 @@ class MoneyService(Purse, Accounts):
         }
         self._retention = Retention(kept, clock)
         self._task: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read budgets and teams, and begin to write and to tidy. Raises Unavailable."""
@@ -89,12 +90,15 @@ class MoneyService(Purse, Accounts):
         await self._keeper.start()
         await self._retention.start()
         self._task = asyncio.create_task(self._serve(), name="system:gateway-budgets")
+        self._loading = asyncio.create_task(self.prices.load(), name="system:gateway-prices")
 
     async def stop(self) -> None:
         """Store every row and give every allowance back."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._loading is not None:
+            await asyncio.gather(self._loading, return_exceptions=True)
         await self._retention.stop()
         try:
             await self._ledger.stop()
