@@ -13,7 +13,7 @@ from ..core.errors import InvalidInput, Misconfigured
 from ..core.http import Routes, context_of
 from ..core.values import Json
 from .contract import Ask, Gateway, Plan, RouteSpec, RouteView, RungView, Shape
-from .protocols.accounts import add_accounts
+from .money.routes import add_accounts
 from .protocols.document import document
 from .protocols.endpoints import call_routes
 from .protocols.problems import writers

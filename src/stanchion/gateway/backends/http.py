@@ -10,6 +10,7 @@ from ...core.clock import Clock
 from ...core.context import Context
 from ...core.errors import DeadlineExceeded, Unavailable
 from ..contract.specs import Credential, Kind, UpstreamSpec
+from ..dialects.sigv4 import authorised
 from ..ports import Response, Transport, Wire
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class HttpTransport(Transport):
     async def send(self, ctx: Context, wire: Wire) -> AsyncIterator[Response]:
         """POST the wire. Raises Unavailable where no connection is made, DeadlineExceeded."""
         import aiohttp
+        from yarl import URL
 
         spec = self._spec
         if ctx.deadline is not None and ctx.deadline <= self._clock.monotonic():
@@ -46,7 +48,8 @@ class HttpTransport(Transport):
         limit = aiohttp.ClientTimeout(total=spec.seconds, sock_connect=min(spec.connect_seconds, spec.seconds))
         try:
             async with self._pool().post(
-                spec.base + wire.path,
+                # As it is signed, to the byte.
+                URL(spec.base + wire.path, encoded=True),
                 data=wire.body,
                 headers=await self._headers(ctx, wire),
                 timeout=limit,
@@ -85,7 +88,11 @@ class HttpTransport(Transport):
             **self._spec.headers,
         }
         given = self._spec.credential
-        if given is not None:
+        if given is not None and self._spec.kind == "bedrock":
+            secret = await self._secrets(given.reference)
+            url, now, region = self._spec.base + wire.path, self._clock.now(), self._spec.region
+            headers |= authorised(secret, url=url, headers=headers, body=wire.body, now=now, region=region)
+        elif given is not None:
             usual = _KEYS.get(self._spec.kind, _BEARER)
             header = given.header or usual.header
             # A header of one's own has no prefix but the one that is declared with it.

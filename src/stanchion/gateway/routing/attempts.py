@@ -17,7 +17,7 @@ from .spending import Spending
 from .table import Target
 from .ways import Watch, Whole
 
-_EVENTS = "text/event-stream"
+_EVENTS = ("text/event-stream", "application/vnd.amazon.eventstream")
 
 
 class Attempts:
