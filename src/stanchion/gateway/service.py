@@ -17,6 +17,7 @@ from ..core.resilience import Decline, Hedge, Ladder, Rung, Step
 from .accounting import Accounting
 from .cascade.desk import PREFIX, Cascades
 from .contract.calls import Account, Ask, Piece, Reply
+from .contract.cascade import CalibrationStep, Example, Outcome, RouterReport
 from .contract.gateway import Gateway, LanguageModel, Plan, PlannedRung, RouteView
 from .contract.privacy import highest
 from .contract.specs import RouteSpec
@@ -218,6 +219,19 @@ class GatewayService(Accounting, Prompting, Gateway):
                 await self._refresh()
             except StanchionError as error:
                 _log.warning("changes of routes could not be read: %s", error.detail)
+
+    # Cascades
+
+    async def calibrate(
+        self, ctx: Context, name: str, examples: Sequence[Example], *, floor: float, confidence: float = 0.95
+    ) -> AsyncIterator[CalibrationStep]:
+        steps = self._cascades.calibrate(ctx, name, examples, self.complete, floor=floor, confidence=confidence)
+        async with aclosing(steps):
+            async for step in steps:
+                yield step
+
+    async def train_router(self, ctx: Context, outcomes: Sequence[Outcome]) -> RouterReport:
+        return await self._cascades.train_router(outcomes)
 
     # The ladder
 

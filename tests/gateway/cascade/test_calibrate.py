@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from stanchion.core.errors import InvalidInput
 from stanchion.gateway.cascade.calibrate import NEVER, calibrate, front, lower_bound, points
-from stanchion.gateway.cascade.report import draw, report
+from stanchion.gateway.cascade.report import report
 from stanchion.gateway.contract.cascade import Trial
 
 
@@ -96,7 +95,7 @@ def test_a_lower_bound_is_that_of_the_tables() -> None:
     assert lower_bound(45, 50, 0.95) == pytest.approx(0.8010, abs=5e-4)
 
 
-def test_a_report_says_what_is_saved_and_draws_it(tmp_path: Path) -> None:
+def test_a_report_says_what_is_saved() -> None:
     trials = [replace(trial, checks=(2,)) for trial in sample(11, 500)]
     made = report(["cheap", "best"], trials, floor=0.88)
     assert [each.cost for each in made.alone] == [10.0, 100.0]
@@ -104,5 +103,8 @@ def test_a_report_says_what_is_saved_and_draws_it(tmp_path: Path) -> None:
     kept = made.chosen.shares[0]
     assert made.chosen.cost == pytest.approx(12 + 100 * (1 - kept))
     assert made.saved == pytest.approx(1 - made.chosen.cost / 100)
-    draw(made, tmp_path / "cascade.png", title="A cascade")
-    assert (tmp_path / "cascade.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_foreseen_costs_nothing_where_it_was_not_asked() -> None:
+    trials = [replace(trial, foreseen=True) for trial in sample(12, 200)]
+    assert points(trials)[0].cost == 100.0

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from stanchion.core.errors import InvalidInput, NotTrustworthy
 from stanchion.gateway.cascade.router import BINS, Router, vector
-from stanchion.gateway.cascade.training import Outcome, auc, train
+from stanchion.gateway.cascade.training import auc, train
+from stanchion.gateway.contract.cascade import Outcome
 
 EASY = ("What is the capital of", "How do you spell", "Translate into French:", "What colour is")
 NOUNS = ("alpha", "beta", "gamma", "delta", "graph", "lemma", "tree")

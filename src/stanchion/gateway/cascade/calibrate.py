@@ -10,29 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ...core.errors import InvalidInput
-from ..contract.cascade import Calibration, Trial
+from ..contract.cascade import Calibration, Point, Trial
 
 _STEPS = 50
+_LEAST = 20
 NEVER = math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One setting of a cascade on the examples.
-
-    `kept` is the part of the calls, as each step sees them, that it is meant to keep. `cost` is the mean of a call in
-    picodollars, `quality` the share of right answers, `shares` which step's answer was taken how often.
-    """
-
-    kept: float
-    thresholds: tuple[float, ...]
-    cost: float
-    quality: float
-    bound: float
-    shares: tuple[float, ...]
 
 
 def points(trials: Sequence[Trial], *, confidence: float = 0.95) -> Sequence[Point]:
@@ -99,8 +83,7 @@ def _point(trials: Sequence[Trial], kept: float, confidence: float) -> Point:
     thresholds = tuple(_threshold([trial.scores[step] for trial in trials], kept) for step in range(steps - 1))
     taken = [_taken(trial, thresholds) for trial in trials]
     right = sum(trial.correct[step] for trial, step in zip(trials, taken, strict=True))
-    # A step that was asked was checked too, but for the last.
-    cost = sum(sum(t.costs[: step + 1]) + sum(t.checks[: step + 1]) for t, step in zip(trials, taken, strict=True))
+    cost = sum(_cost(trial, step) for trial, step in zip(trials, taken, strict=True))
     return Point(
         kept,
         thresholds,
@@ -109,6 +92,13 @@ def _point(trials: Sequence[Trial], kept: float, confidence: float) -> Point:
         lower_bound(right, len(trials), confidence),
         tuple(taken.count(step) / len(trials) for step in range(steps)),
     )
+
+
+def _cost(trial: Trial, taken: int) -> int:
+    if trial.foreseen:
+        return trial.costs[taken]
+    # A step that was asked was checked too, but for the last.
+    return sum(trial.costs[: taken + 1]) + sum(trial.checks[: taken + 1])
 
 
 def _threshold(scores: Sequence[float], kept: float) -> float:
@@ -121,9 +111,14 @@ def _taken(trial: Trial, thresholds: Sequence[float]) -> int:
     return next((step for step, least in enumerate(thresholds) if trial.scores[step] >= least), len(thresholds))
 
 
+def check_count(examples: int) -> None:
+    """Raises InvalidInput where so few examples could show nothing."""
+    if examples < _LEAST:
+        raise InvalidInput(f"{examples} examples are too few to say anything: take {_LEAST} at least")
+
+
 def _check(trials: Sequence[Trial]) -> None:
-    if len(trials) < 20:
-        raise InvalidInput(f"{len(trials)} examples are too few to say anything: take 20 or more, best some hundreds")
+    check_count(len(trials))
     steps = len(trials[0].correct)
     if steps < 2 or any(len(t.correct) != steps or len(t.costs) != steps or len(t.scores) != steps - 1 for t in trials):
         raise InvalidInput("every example needs an outcome and a cost for each step, and a score for each but the last")

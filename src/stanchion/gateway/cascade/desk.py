@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
 
 from ...core.context import Context
 from ...core.errors import InvalidInput, NotFound
 from ..contract.calls import Account, Ask, Piece, Reply, Shape, Usage
-from ..contract.cascade import CascadeSpec
+from ..contract.cascade import CalibrationStep, CascadeSpec, Example, Outcome, Predicted, RouterReport
 from ..contract.gateway import LanguageModel
 from ..dialects.openai import OpenAIDialect
 from ..ports import Form
@@ -26,7 +30,12 @@ from ..wire.conversation import (
     Thought,
     Words,
 )
+from .calibrate import check_count
+from .report import report
+from .router import Router
 from .run import Taken, run
+from .training import train
+from .trials import tried
 
 PREFIX = "cascade:"
 Complete = Callable[[Context, Ask], Awaitable[Reply]]
@@ -62,6 +71,9 @@ class Cascades:
 
     def __init__(self, specs: Sequence[CascadeSpec], forms: Mapping[Shape, Form]) -> None:
         self._specs = {spec.name: spec for spec in specs}
+        self._routers = {
+            spec.name: Router.load(Path(spec.verify.file)) for spec in specs if isinstance(spec.verify, Predicted)
+        }
         self._forms = forms
         self._dialect = OpenAIDialect()
 
@@ -89,23 +101,53 @@ class Cascades:
         yield Piece(data + renderer.end(), opening=account)
         yield Piece(b"", account)
 
+    async def calibrate(
+        self,
+        ctx: Context,
+        name: str,
+        examples: Sequence[Example],
+        inner: Complete,
+        *,
+        floor: float,
+        confidence: float,
+    ) -> AsyncGenerator[CalibrationStep, None]:
+        """As the contract's."""
+        spec, sums = self.spec(name), _Sums()
+        check_count(len(examples))
+        trials = []
+        for number, example in enumerate(examples, 1):
+            call = self._calls(ctx, spec, {}, inner, sums)
+            trials.append(await tried(spec, example, call, lambda: sums.cost, self._routers.get(spec.name)))
+            yield CalibrationStep(number, len(examples), sums.cost)
+        made = report(spec.steps, trials, floor=floor, confidence=confidence)
+        yield CalibrationStep(len(examples), len(examples), sums.cost, made)
+
+    async def train_router(self, outcomes: Sequence[Outcome]) -> RouterReport:
+        """As the contract's."""
+        trained = await asyncio.to_thread(train, outcomes)
+        return RouterReport(msgspec.json.encode(trained.router), trained.router.examples, trained.router.auc)
+
+    def _calls(
+        self, ctx: Context, spec: CascadeSpec, tags: Mapping[str, str], inner: Complete, sums: _Sums
+    ) -> Callable[[str, Conversation], Awaitable[Answer]]:
+        async def call(model: str, conversation: Conversation) -> Answer:
+            wire = self._dialect.request(replace(conversation, stream=False), model)
+            reply = await inner(ctx, Ask("chat", wire.body, tags={**tags, "cascade": spec.name}))
+            answer = self._dialect.answer(reply.body)
+            sums.add(answer, reply.account)
+            return answer
+
+        return call
+
     async def _run(
         self, ctx: Context, name: str, ask: Ask, inner: Complete
     ) -> tuple[Form, Conversation, Taken, Account]:
         spec, form = self.spec(name), self._forms.get(ask.shape)
         if form is None:
             raise InvalidInput(f"a cascade does not serve {ask.shape}")
-        asked = form.parse(ask)
-        sums = _Sums()
-
-        async def call(model: str, conversation: Conversation) -> Answer:
-            wire = self._dialect.request(replace(conversation, stream=False), model)
-            reply = await inner(ctx, Ask("chat", wire.body, tags={**ask.tags, "cascade": spec.name}))
-            answer = self._dialect.answer(reply.body)
-            sums.add(answer, reply.account)
-            return answer
-
-        taken = await run(spec, asked, call)
+        asked, sums = form.parse(ask), _Sums()
+        call = self._calls(ctx, spec, ask.tags, inner, sums)
+        taken = await run(spec, asked, call, self._routers.get(spec.name))
         return form, asked, taken, _account(spec, taken, sums)
 
 

@@ -10,7 +10,8 @@ from ...core.errors import StanchionError, Unavailable
 from ...core.resilience.ladder import CALLERS_FAULT
 from ..contract.cascade import CascadeSpec
 from ..wire.conversation import Answer, Conversation
-from .verify import Call, prepared, score
+from .router import Router
+from .verify import Call, prepared, question, score
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class Taken:
     scores: Sequence[float | None]
 
 
-async def run(spec: CascadeSpec, asked: Conversation, call: Call) -> Taken:
+async def run(spec: CascadeSpec, asked: Conversation, call: Call, router: Router | None = None) -> Taken:
     """The first answer that is good enough, or the last step's.
 
     A step that fails is passed over. If the last one fails, the best answer of those before is taken where there is
@@ -34,10 +35,14 @@ async def run(spec: CascadeSpec, asked: Conversation, call: Call) -> Taken:
     thresholds = spec.calibration.thresholds if spec.calibration else (1.0,) * (len(spec.steps) - 1)
     scores: list[float | None] = []
     best: tuple[float, int, Answer] | None = None
+    foreseen = None if router is None else router.score(question(asked))
     for place, (model, threshold) in enumerate(zip(spec.steps, thresholds, strict=False)):
+        if foreseen is not None and foreseen < threshold:
+            scores.append(foreseen)
+            continue
         try:
             answer = await call(model, prepared(spec.verify, asked))
-            given = await score(spec.verify, asked, answer, model, call)
+            given = await score(spec.verify, asked, answer, model, call) if foreseen is None else foreseen
         except CALLERS_FAULT:
             raise
         except StanchionError as error:

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import InvalidInput, Misconfigured
+from ..contract.cascade import Outcome
 from .router import BINS, Router, vector
 
 _LEAST = 50
 _FOLDS = 5
 _COLUMNS = BINS + 6
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A question that the cheap model has answered, and whether the answer would do."""
-
-    question: str
-    good: bool
 
 
 @dataclass(frozen=True, slots=True)

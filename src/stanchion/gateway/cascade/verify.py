@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from ...core.errors import InvalidInput, StanchionError
-from ..contract.cascade import Confidence, FitsSchema, Judge, Own, SelfConsistency, Verify
+from ..contract.cascade import Confidence, FitsSchema, Judge, Own, Predicted, SelfConsistency, Verify
 from ..wire.conversation import Answer, Conversation, Text, ToolCall, Turn
 
 Call = Callable[[str, Conversation], Awaitable[Answer]]
@@ -36,6 +36,8 @@ async def score(verify: Verify, asked: Conversation, answer: Answer, model: str,
             told = verify.score(question(asked), words(answer))
             given = await told if inspect.isawaitable(told) else told
             return _between(given)
+        case Predicted():
+            raise StanchionError("a router judges questions, not answers")
         case _:
             assert_never(verify)
 

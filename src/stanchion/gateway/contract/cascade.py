@@ -5,10 +5,12 @@ Source: L. Chen, M. Zaharia, J. Zou, "FrugalGPT", 2023.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ...core.context import Context
+from ...core.contract import action
 from ...core.errors import Misconfigured
 
 
@@ -62,7 +64,17 @@ class Own:
     score: Score
 
 
-Verify = SelfConsistency | Confidence | FitsSchema | Judge | Own
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a trained router expects of the model before it is asked: a step that will not do is passed over unasked.
+
+    `file` is what `stanchion gateway train-router` has written.
+    """
+
+    file: str
+
+
+Verify = SelfConsistency | Confidence | FitsSchema | Judge | Own | Predicted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +119,108 @@ class Calibration:
 class Trial:
     """A labelled example that every model of a cascade has answered.
 
-    `scores` are those of the steps without the last, `correct` and `costs` of all steps, and `checks` what the check of
-    each step without the last cost. Costs are in picodollars.
+    `foreseen` says that the scores were known before anything was asked. `scores` are those of the steps without the
+    last, `correct` and `costs` of all steps, and `checks` what the check of each step without the last cost. Costs are
+    in picodollars.
     """
 
     scores: tuple[float, ...]
     correct: tuple[bool, ...]
     costs: tuple[int, ...]
     checks: tuple[int, ...] = ()
+    foreseen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question with the answer that is right."""
+
+    question: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A question that the cheap model has answered, and whether the answer would do."""
+
+    question: str
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One setting of a cascade on the examples.
+
+    `kept` is the part of the calls, as each step sees them, that it is meant to keep. `cost` is the mean of a call in
+    picodollars, `quality` the share of right answers and `bound` its lower confidence bound, `shares` which step's
+    answer was taken how often.
+    """
+
+    kept: float
+    thresholds: tuple[float, ...]
+    cost: float
+    quality: float
+    bound: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """One model without the others."""
+
+    model: str
+    cost: float
+    quality: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeReport:
+    """`front` are the settings that no other beats; `chosen` is the calibrated one, and `saved` the part of the last
+    model's cost that it saves. Costs are the mean of a call in picodollars; `examples` says of how many."""
+
+    alone: Sequence[Alone]
+    front: Sequence[Point]
+    calibration: Calibration
+    chosen: Point
+    saved: float
+    examples: int
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationStep:
+    """How far a calibration is; the last one has the report. `cost` is what it has cost so far in picodollars."""
+
+    done: int
+    total: int
+    cost: int
+    report: CascadeReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouterReport:
+    """A trained router as the document that its file holds; `auc` was measured on outcomes that it had not seen."""
+
+    document: bytes
+    examples: int
+    auc: float
+
+
+class Cascading(Protocol):
+    """Cascades and routers on labelled examples."""
+
+    @action("gateway:calibrate", effect="read", resource="Cascade", by="name")
+    def calibrate(
+        self, ctx: Context, name: str, examples: Sequence[Example], *, floor: float, confidence: float = 0.95
+    ) -> AsyncIterator[CalibrationStep]:
+        """Ask every model of a cascade every question, and find the thresholds that keep the floor.
+
+        An answer is right if it is the expected one, or holds it as words of its own; case and spaces do not count.
+        Each call is billed like any other. Raises NotFound, InvalidInput (too few examples, a floor out of reach).
+        """
+        ...
+
+    @action("gateway:calibrate", effect="read", resource="Cascade")
+    async def train_router(self, ctx: Context, outcomes: Sequence[Outcome]) -> RouterReport:
+        """A router that has learned from the outcomes. Raises InvalidInput where there are too few of them."""
+        ...

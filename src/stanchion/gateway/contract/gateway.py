@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from ...core.context import Context
 from ...core.contract import action
 from .calls import Ask, Piece, Reply, Shape
+from .cascade import Cascading
 from .money import Accounts
 from .prompts import Prompts
 from .specs import RouteSpec
@@ -109,7 +110,7 @@ class Routing(Protocol):
         ...
 
 
-class Gateway(Routing, Accounts, Prompts, Protocol):
+class Gateway(Routing, Accounts, Prompts, Cascading, Protocol):
     """One door to every language, embedding and rerank model."""
 
     @action("gateway:complete", effect="read", resource="LanguageModel")
