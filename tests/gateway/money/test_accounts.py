@@ -17,6 +17,7 @@ from stanchion.gateway.contract.calls import Usage
 from stanchion.gateway.contract.money import Accounts, BudgetSpec, Limit, Spend
 from stanchion.gateway.money.documents import invoice_csv, rows_as
 from stanchion.gateway.money.service import MoneyService
+from stanchion.gateway.money.tables import counters
 
 from .conftest import NOON, Bench, caller
 
@@ -188,14 +189,22 @@ async def test_an_invoice_is_the_sum_of_its_lines_and_of_the_invoices_of_all_key
     )
 
 
-async def test_a_sum_beyond_nine_million_dollars_is_exact(bench: Bench, ctx: Context) -> None:
-    service = await bench.service(prices=[])
-    for i in range(3):
-        usage = Usage(1, 0)
-        held = await service.reserve(caller(request_id=f"r{i}"), provider="a", model=f"m{i}", tokens=0, most=0, tags={})
-        price = Costly(9 * 10**18 + i)
-        await service.settle(caller(request_id=f"r{i}"), held, usage, price=price, outcome="ok")
-    assert (await service.invoice(ctx)).cost == 27 * 10**18 + 3
+async def test_a_sum_beyond_what_an_engine_adds_up_is_exact(bench: Bench, ctx: Context) -> None:
+    service = await bench.service()
+    for i in range(120):
+        held = await service.reserve(ctx, provider="a", model=f"m{i % 3}", tokens=0, most=0, tags={})
+        await service.settle(ctx, held, Usage(1, 0), price=Costly(10**17 - i), outcome="ok")
+    assert (await service.invoice(ctx)).cost == 120 * 10**17 - sum(range(120)) > 2**63
+
+
+@pytest.mark.parametrize("usage", [Usage(-5, -5, -5, -5, -5), Usage(10**30, 10**30, 10**30, 10**30, 10**30)])
+async def test_an_upstream_that_counts_nonsense_breaks_nothing(bench: Bench, ctx: Context, usage: Usage) -> None:
+    service = await bench.service(BudgetSpec("all", limits=(Limit("day", cost="9000000", tokens=10**15),)))
+    strange = await call(service, ctx, usage=usage)
+    honest = await call(service, ctx)
+    await service.tidy()
+    assert 0 <= strange <= 10**17
+    assert (await service.invoice(ctx)).cost == strange + honest == (await service.budget(ctx, "all")).levels[0].used
 
 
 class Costly:
@@ -260,6 +269,15 @@ async def test_rows_and_sums_go_when_their_time_is_over(bench: Bench, ctx: Conte
     await again._retention.once()
     assert await exported(again, ctx, start=NOON - DAY, end=NOON + DAY) == []
     assert len(await again.usage(ctx, start=NOON.date(), end=NOON.date() + DAY)) == 1
+
+
+async def test_counters_go_when_no_budget_looks_at_them(bench: Bench, ctx: Context) -> None:
+    service = await bench.service(BudgetSpec("all", limits=(Limit("minute", requests=5), Limit("month", requests=5))))
+    await call(service, ctx)
+    bench.clock.advance(7_200)
+    await service._retention.once()
+    found = await bench.database.read(lambda link: link.execute(counters.select()).all())
+    assert {row.window for row in found} == {"month"}
 
 
 async def test_two_declared_budgets_of_one_name_are_refused(bench: Bench) -> None:

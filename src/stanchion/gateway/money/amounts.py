@@ -9,6 +9,7 @@ from ...core.errors import FieldProblem, InvalidInput
 
 PICO = 10**12
 MOST = 9_000_000 * PICO  # a 64-bit integer holds 9.2 million dollars
+MOST_CALL = PICO * 100_000
 _MILLION = 10**6
 _TEXT = re.compile(r"\d{1,7}(\.\d{1,12})?")
 

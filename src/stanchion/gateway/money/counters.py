@@ -73,6 +73,6 @@ class Counters(Protocol):
         """Hold on to the calls under way: what is not renewed for a minute is free again."""
         ...
 
-    async def forget(self, before: int) -> None:
-        """Remove what was counted in windows that began before that moment."""
+    async def forget(self, now: int) -> None:
+        """Remove what no budget looks at any more."""
         ...

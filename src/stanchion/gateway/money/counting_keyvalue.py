@@ -13,6 +13,7 @@ from .windows import SECOND, Span
 LEASE_SECONDS = 60.0
 _MOST_SLOTS = 10_000
 _PAGE = 250
+_SPARE_SECONDS = 3_600  # clocks differ, and a key that was gone too early would admit too much
 
 
 class KeyValueCounters(Counters):
@@ -51,7 +52,7 @@ class KeyValueCounters(Counters):
             lost = set(keys) - set(kept)
             self._mine[counter] = [k for k in self._mine.get(counter, []) if k not in lost]
 
-    async def forget(self, before: int) -> None:
+    async def forget(self, now: int) -> None:
         return None
 
     async def _take(self, demand: Demand) -> Grant:
@@ -67,8 +68,7 @@ class KeyValueCounters(Counters):
         return grant
 
     async def _add(self, counter: Counter, span: Span, amount: int) -> int:
-        # The key outlives its window and every reserve that was made in it.
-        ttl = (span.clears - span.start) / SECOND + 86_400
+        ttl = (span.clears - span.start) / SECOND + _SPARE_SECONDS
         return await self._keyvalue.increment(_key(counter, span.start), amount, ttl=ttl)
 
     async def _beside(self, counter: Counter, span: Span) -> int:

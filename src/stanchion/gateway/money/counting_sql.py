@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
@@ -12,11 +12,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ...core.clock import Clock, micros
 from ...core.context import system_context
 from ...core.storage import Database
+from ..contract.money import Window
 from .counters import Counter, Counters, Demand, Grant, share
 from .tables import counters, slots
 from .windows import SECOND, Span
 
 LEASE = 60 * SECOND
+# Hours: well past the end of a window, as clocks differ.
+_KEPT: dict[Window, int] = {"minute": 1, "hour": 48, "day": 72, "month": 62 * 24}
 
 
 class SqlCounters(Counters):
@@ -48,7 +51,19 @@ class SqlCounters(Counters):
         await self._database.write(self._ctx, work)
 
     async def levels(self, places: Sequence[tuple[Counter, Span]]) -> Sequence[int]:
-        return await self._database.read(lambda link: [self._level(link, counter, span) for counter, span in places])
+        def work(connection: Connection) -> list[int]:
+            found: dict[Counter, dict[int, int]] = {}
+            for counter in {counter for counter, _ in places if counter.window is not None}:
+                starts = {start for each, at in places if each == counter for start in (at.start, *at.beside)}
+                found[counter] = _taken(connection, counter, starts)
+            return [
+                self._held(connection, counter)
+                if counter.window is None
+                else sum(found[counter].get(start, 0) for start in (at.start, *at.beside))
+                for counter, at in places
+            ]
+
+        return await self._database.read(work)
 
     async def subjects(self, tenant: str, budget: str, since: int, limit: int) -> Sequence[str]:
         this = and_(counters.c.tenant == tenant, counters.c.budget == budget, counters.c.start >= since)
@@ -59,8 +74,9 @@ class SqlCounters(Counters):
         statement = update(slots).where(slots.c.holder == self._holder).values(until=self._now() + LEASE)
         await self._database.write(self._ctx, lambda connection: connection.execute(statement).rowcount)
 
-    async def forget(self, before: int) -> None:
-        old = delete(counters).where(counters.c.start < before)
+    async def forget(self, now: int) -> None:
+        over = (and_(counters.c.window == w, counters.c.start < now - h * 3_600 * SECOND) for w, h in _KEPT.items())
+        old = delete(counters).where(or_(*over))
         gone = delete(slots).where(or_(slots.c.until < self._now(), slots.c.held <= 0))
 
         def work(connection: Connection) -> None:
@@ -77,7 +93,11 @@ class SqlCounters(Counters):
         if connection.dialect.name == "postgresql":
             # There may be no row yet, and a minute has many: so processes queue for the counter's name instead.
             connection.execute(select(func.pg_advisory_xact_lock(_lock(counter))))
-        grant = share(demand, self._level(connection, counter, span))
+        if counter.window is None:
+            taken = self._held(connection, counter)
+        else:
+            taken = sum(_taken(connection, counter, (span.start, *span.beside)).values())
+        grant = share(demand, taken)
         if grant.amount:
             self._give(connection, counter, span, -grant.amount)
         return grant
@@ -99,14 +119,16 @@ class SqlCounters(Counters):
             connection.execute(delete(slots).where(_is_slot(mine)))
             connection.execute(insert(slots).values({**mine, "held": max(0, more), "until": until}))
 
-    def _level(self, connection: Connection, counter: Counter, span: Span) -> int:
-        if counter.window is None:
-            these = {"tenant": counter.tenant, "budget": counter.budget, "subject": counter.subject}
-            held = select(func.sum(slots.c.held)).where(_is_slot(these), slots.c.until >= self._now())
-            return int(connection.execute(held).scalar() or 0)
-        starts = (span.start, *span.beside)
-        where = and_(_is(_row(counter, None)), counters.c.start.in_(starts))
-        return int(connection.execute(select(func.sum(counters.c.taken)).where(where)).scalar() or 0)
+    def _held(self, connection: Connection, counter: Counter) -> int:
+        these = {"tenant": counter.tenant, "budget": counter.budget, "subject": counter.subject}
+        held = select(func.sum(slots.c.held)).where(_is_slot(these), slots.c.until >= self._now())
+        return int(connection.execute(held).scalar() or 0)
+
+
+def _taken(connection: Connection, counter: Counter, starts: Collection[int]) -> dict[int, int]:
+    query = select(counters.c.start, counters.c.taken)
+    query = query.where(_is(_row(counter, None)), counters.c.start.in_(starts))
+    return {row.start: row.taken for row in connection.execute(query)}
 
 
 def _lock(counter: Counter) -> int:

@@ -44,7 +44,6 @@ _DAY_SUMS = ("requests", "unpriced", *_COUNTS, "cost")
 _CHARGE = (spend.c.tenant, spend.c.charge)
 _AT, _TEAM, _PRICED, _ESTIMATED = (_COLUMNS.index(name) for name in ("at", "team", "priced", "estimated"))
 _DAY = 86_400 * SECOND
-_MOST = 2**53  # no model counts more tokens
 _MOST_TAGS = 16
 CAPACITY = 50_000
 
@@ -123,11 +122,11 @@ def _values(tenant: str, row: Spend) -> tuple[Any, ...]:
         storable(row.price),
         storable(row.outcome),
         row.priced,
-        max(0, min(used.tokens_in, _MOST)),
-        max(0, min(used.tokens_out, _MOST)),
-        max(0, min(used.cached, _MOST)),
-        max(0, min(used.cache_writes, _MOST)),
-        max(0, min(used.reasoning, _MOST)),
+        used.tokens_in,
+        used.tokens_out,
+        used.cached,
+        used.cache_writes,
+        used.reasoning,
         row.cost,
         used.estimated,
         msgspec.json.encode(tags).decode() if tags else "{}",

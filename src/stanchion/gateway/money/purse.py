@@ -18,7 +18,7 @@ from ...core.errors import BudgetExceeded, StanchionError, Throttled, Unavailabl
 from ..contract.calls import Usage
 from ..contract.money import Spend
 from ..ports import Price, Purse, Reserve
-from .amounts import MOST, dollars
+from .amounts import MOST_CALL, dollars
 from .book import Book
 from .counters import Counter, Counters
 from .gauges import Account, Amounts, Gauge, Refusal
@@ -28,6 +28,7 @@ from .windows import SECOND, Span
 
 _MOST_KNOWN = 10_000
 _TRIES = 100
+_MOST_TOKENS = 10**9
 _REFUSED_SECONDS = 0.25
 
 
@@ -83,7 +84,7 @@ class MoneyPurse(Purse):
         attempt: int = 0,
         priced: bool = True,
     ) -> Reserve:
-        if not 0 <= most <= MOST or tokens < 0:
+        if not 0 <= most <= MOST_CALL or tokens < 0:
             raise StanchionError(f"no call can set aside {most} picodollars and {tokens} tokens")
         if self._ledger.full:
             raise Unavailable("the ledger of spend cannot be stored, and no call is made that is not charged")
@@ -123,7 +124,8 @@ class MoneyPurse(Purse):
         held = _own(reserve)
         if held.state == "settled":
             return held.cost
-        held.cost = 0 if price is None else price.cost(usage)
+        usage = _sound(usage)
+        held.cost = 0 if price is None else max(0, min(price.cost(usage), MOST_CALL))
         self._pay(held, Amounts(held.cost, usage.tokens_in + usage.tokens_out, 1, 0))
         held.state = "settled"
         row = Spend(
@@ -268,6 +270,15 @@ class MoneyPurse(Purse):
             if taken + need <= gauge.limit:
                 return each.end + span.reach
         return span.clears
+
+
+def _sound(usage: Usage) -> Usage:
+    """The usage within what can be: an upstream may count whatever it likes, and one bad row must not stop the rest."""
+    counts = (usage.tokens_in, usage.tokens_out, usage.cached, usage.cache_writes, usage.reasoning)
+    if min(counts) >= 0 and max(counts) <= _MOST_TOKENS:
+        return usage
+    tokens_in, tokens_out, cached, cache_writes, reasoning = (max(0, min(n, _MOST_TOKENS)) for n in counts)
+    return Usage(tokens_in, tokens_out, cached, cache_writes, reasoning, estimated=True)
 
 
 def _own(reserve: Reserve) -> Held:

@@ -38,7 +38,6 @@ from .purse import MoneyPurse
 from .reports import Reports
 
 _REFRESH_SECONDS = 1.0
-_COUNTED_DAYS = 62  # a month, and every call that began in it
 _log = logging.getLogger(__name__)
 
 
@@ -77,7 +76,7 @@ class MoneyService(Purse, Accounts):
         kept: dict[Prune, int] = {
             self._ledger.prune: days,
             self._ledger.prune_days: sum_days,
-            self._forget: _COUNTED_DAYS,
+            self._forget: 0,
         }
         self._retention = Retention(kept, clock)
         self._task: asyncio.Task[None] | None = None
@@ -218,8 +217,8 @@ class MoneyService(Purse, Accounts):
         with suppress(StanchionError):
             await self._keeper.tidy(everything=True)
 
-    async def _forget(self, older_than: datetime) -> int:
-        await self._counters.forget(micros(older_than))
+    async def _forget(self, now: datetime) -> int:
+        await self._counters.forget(micros(now))
         return 0
 
     async def _serve(self) -> None:
