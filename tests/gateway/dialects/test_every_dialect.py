@@ -17,10 +17,10 @@ from stanchion.gateway.contract.calls import Usage
 from stanchion.gateway.dialects.anthropic import AnthropicDialect
 from stanchion.gateway.dialects.bedrock import BedrockDialect
 from stanchion.gateway.dialects.gemini import GeminiDialect
-from stanchion.gateway.dialects.gemini_writing import MARK
 from stanchion.gateway.dialects.openai import OpenAIDialect
 from stanchion.gateway.ports import Dialect, Reader, Wire
 from stanchion.gateway.wire.conversation import (
+    GEMINI,
     Answer,
     Audio,
     Began,
@@ -150,7 +150,7 @@ def turns(draw: st.DrawFn, *, rich: bool) -> list[Turn]:
             ToolCall(f"call_{number}_{n}", draw(names), json.dumps(given))
             for n, given in enumerate(draw(st.lists(arguments, max_size=2)))
         ]
-        signatures = st.sampled_from(["", "c2ln", MARK + "c2ln"])
+        signatures = st.sampled_from(["", "c2ln", GEMINI + "c2ln"])
         thoughts = [Thinking("Hm.", draw(signatures))] if rich and draw(st.booleans()) else []
         spoken = draw(st.lists(texts, min_size=0 if calls else 1, max_size=1))
         made.append(Turn("assistant", (*thoughts, *spoken, *calls)))
@@ -267,7 +267,7 @@ def told(parts: Iterable[Any]) -> tuple[str, str, str, list[tuple[str, str, Any]
 
 
 def expected(name: str, reply: Reply) -> tuple[str, str, str, list[tuple[str, str, Any]]]:
-    signature = {"openai": "", "gemini": MARK + "c2ln"}.get(name, "c2ln" if reply.thinking else "")
+    signature = {"openai": "", "gemini": GEMINI + "c2ln"}.get(name, "c2ln" if reply.thinking else "")
     return reply.thinking, signature, reply.text, [(call.id, call.name, call.arguments) for call in reply.calls]
 
 

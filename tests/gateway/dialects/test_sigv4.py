@@ -149,3 +149,8 @@ def test_a_host_without_a_region_needs_one_declared() -> None:
         region_of("http://127.0.0.1:80/model/m/converse")
     made = authorised("A:b", url="http://127.0.0.1:80/", headers={}, body=b"", now=NOW, region="eu-west-3")
     assert "/eu-west-3/" in made["authorization"]
+
+
+def test_the_host_knows_the_region_better_than_a_declared_place_of_data() -> None:
+    private = "https://vpce-1.bedrock-runtime.eu-west-1.vpce.amazonaws.com/model/m/converse"
+    assert region_of(private, "eu") == "eu-west-1"

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ..wire.conversation import (
+    GEMINI,
     Audio,
     Choice,
     Conversation,
@@ -29,7 +30,6 @@ from ..wire.conversation import (
     Turn,
 )
 from ..wire.reading import wrong
-from .gemini_writing import MARK
 
 NAME = "Bedrock"
 _ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
@@ -150,7 +150,7 @@ def _text(part: Text) -> Iterator[dict[str, Any]]:
 
 def _thinking(part: Thinking) -> Iterator[dict[str, Any]]:
     """Thoughts without a signature, or with another provider's, are not taken back."""
-    if not part.signature or part.signature.startswith(MARK):
+    if not part.signature or part.signature.startswith(GEMINI):
         return
     if part.redacted:
         yield {"reasoningContent": {"redactedContent": part.signature}}

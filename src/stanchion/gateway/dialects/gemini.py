@@ -15,6 +15,7 @@ from ...core.errors import Unavailable
 from ..contract.calls import Usage
 from ..ports import Dialect, Reader, Wire
 from ..wire.conversation import (
+    GEMINI,
     Answer,
     Began,
     CallBegan,
@@ -35,7 +36,7 @@ from ..wire.extra import passed_on
 from ..wire.sse import Event, SseReader
 from .documents import decoded, listed, mapped, text
 from .errors import failure_in
-from .gemini_writing import MARK, NAME, before_3, checked, contents, thinking, tools
+from .gemini_writing import NAME, before_3, checked, contents, thinking, tools
 
 _TAKEN = {"frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty"}
 _STOPS: Mapping[str, Stop] = {
@@ -163,7 +164,7 @@ class _Reading:
 
     def _part(self, part: Mapping[str, Any]) -> list[Step]:
         signature = text(part, "thoughtSignature")
-        signed: list[Step] = [Thought(signature=MARK + signature)] if signature else []
+        signed: list[Step] = [Thought(signature=GEMINI + signature)] if signature else []
         words = text(part, "text")
         if part.get("thought") is True:
             return [Thought(words), *signed] if words else signed

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ..wire.conversation import (
+    GEMINI,
     Audio,
     Choice,
     Conversation,
@@ -28,10 +29,6 @@ from ..wire.conversation import (
 from ..wire.reading import wrong
 
 NAME = "Gemini"
-MARK = "gemini:"
-"""Stands before a signature of Gemini's where it leaves the gateway, so that no other provider is ever given it, and
-Gemini none of theirs: a signature of somebody else's makes a request invalid."""
-
 _UNSIGNED = "skip_thought_signature_validator"
 _MOST_STOPS = 5
 _SEED = 1 << 31
@@ -117,7 +114,7 @@ def _model(turn: Turn, names: dict[str, str], path: str, signed: bool) -> Iterat
     called = False
     for part in turn.parts:
         if isinstance(part, Thinking):
-            signature = part.signature.removeprefix(MARK) if part.signature.startswith(MARK) else ""
+            signature = part.signature.removeprefix(GEMINI) if part.signature.startswith(GEMINI) else ""
             if part.text and signature:
                 yield {"text": part.text, "thought": True}
             continue

@@ -110,23 +110,23 @@ def authorised(
 ) -> dict[str, str]:
     """The headers that let a POST to Bedrock in: a signature by an AWS key, or a Bedrock API key as it is.
 
-    The region is that of the URL's host where none is given. Raises Misconfigured where neither tells it.
+    The host of the URL tells the AWS region; `region` is for a host that does not. Raises Misconfigured without one.
     """
     key = AwsKey.parse(secret)
     if key is None:
         return {"authorization": f"Bearer {secret.strip()}"}
-    signer = Signer(region or region_of(url))
+    signer = Signer(region_of(url, region))
     return signer.sign(key, method="POST", url=url, headers=headers, body=body, now=now)
 
 
-def region_of(url: str) -> str:
+def region_of(url: str, otherwise: str = "") -> str:
     """The region in a host such as `bedrock-runtime.eu-west-1.amazonaws.com`. Raises Misconfigured without one."""
     found = _REGION.search(urlsplit(url).hostname or "")
-    if found is None:
+    if found is None and not otherwise:
         raise Misconfigured(
             "the upstream's host does not tell its AWS region", next_step="Declare the upstream's `region`."
         )
-    return found[1]
+    return otherwise if found is None else found[1]
 
 
 def _query(query: str) -> str:

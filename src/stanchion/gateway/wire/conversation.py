@@ -14,6 +14,9 @@ from ..contract.calls import Usage
 
 Role = Literal["system", "user", "assistant"]
 Stop = Literal["stop", "length", "tool_calls", "content_filter", "refusal"]
+GEMINI = "gemini:"
+"""Stands before a signature of Gemini's, so that no other provider is given it and Gemini none of theirs: a signature
+of somebody else's makes a request invalid."""
 
 
 @dataclass(frozen=True, slots=True)

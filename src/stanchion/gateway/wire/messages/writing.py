@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..conversation import (
+    GEMINI,
     Audio,
     Choice,
     Conversation,
@@ -83,8 +84,8 @@ def _blocks(turn: Turn, path: str) -> list[dict[str, Any]]:
     for place, part in enumerate(ordered):
         if isinstance(part, Text) and not part.text:
             continue  # an empty block is refused
-        if isinstance(part, Thinking) and not part.signature:
-            continue  # another provider's thoughts have no signature, and nothing is taken back without one
+        if isinstance(part, Thinking) and (not part.signature or part.signature.startswith(GEMINI)):
+            continue  # another provider's thoughts have no signature or a marked one, and neither is taken
         blocks.append(_block(part, f"{path}[{place}]"))
     return blocks
 

@@ -52,7 +52,7 @@ class ThinkingBlock(Struct, tag_field="type", tag="thinking", forbid_unknown_fie
     """What the model thought, with its signature."""
 
     thinking: str
-    signature: Words
+    signature: Annotated[str, Meta(pattern="^[A-Za-z0-9+/_=-]+$")]
 
 
 class RedactedBlock(Struct, tag_field="type", tag="redacted_thinking", forbid_unknown_fields=True):
