@@ -1,6 +1,7 @@
 """Makes calls for ever, telling on stdout what was settled and what is known to be stored, until it is killed.
 
-Run as a program by test_crash.py: arguments are the database's URL and a number that no former run had.
+Run as a program by test_crash.py: arguments are the URLs of the database and of the key-value store
+(where budgets are counted unless it is `memory:`), and a number that no former run had.
 """
 
 from __future__ import annotations
@@ -41,14 +42,15 @@ async def one(service: MoneyService, name: str) -> None:
     tell("settled", name, cost)
 
 
-async def main(url: str, run: str) -> None:
+async def main(url: str, keyvalue: str, run: str) -> None:
     clock = SystemClock()
     database = open_database(url)
     await database.prepare(Schema("gateway", metadata))
     price = PriceSpec("a", "b", input="1", output="2")
     service = MoneyService(
         database=database,
-        keyvalue=open_keyvalue("memory:", clock=clock),
+        keyvalue=open_keyvalue(keyvalue, clock=clock),
+        shared="database" if keyvalue == "memory:" else "keyvalue",
         clock=clock,
         budgets=[BUDGET],
         prices=[price],
@@ -67,4 +69,4 @@ async def main(url: str, run: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3]))

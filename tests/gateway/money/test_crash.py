@@ -8,6 +8,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,13 +23,22 @@ from .conftest import SCHEMA
 from .crash_child import BUDGET, COST
 
 KILLS = [8, pytest.param(150, marks=pytest.mark.soak)]
+
+
+class Urls(NamedTuple):
+    """Where the children meet."""
+
+    database: str
+    keyvalue: str = "memory:"
+
+
 CHILD = Path(__file__).with_name("crash_child.py")
 
 
-def run_and_kill(url: str, run: int, chance: random.Random, children: int) -> list[list[str]]:
+def run_and_kill(urls: Urls, run: int, chance: random.Random, children: int) -> list[list[str]]:
     """What the children told before they were killed, word by word."""
     started = [
-        subprocess.Popen([sys.executable, str(CHILD), url, f"{run}.{i}"], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, str(CHILD), *urls, f"{run}.{i}"], stdout=subprocess.PIPE, text=True)
         for i in range(children)
     ]
     told: list[str] = []
@@ -47,13 +57,14 @@ def run_and_kill(url: str, run: int, chance: random.Random, children: int) -> li
     return [line.split() for line in told if line.endswith("\n")]
 
 
-async def check(url: str, settled: set[str], stored: set[str]) -> None:
+async def check(urls: Urls, settled: set[str], stored: set[str]) -> None:
     clock = SystemClock()
-    database = open_database(url)
+    database = open_database(urls.database)
     await database.prepare(SCHEMA)
     service = MoneyService(
         database=database,
-        keyvalue=open_keyvalue("memory:", clock=clock),
+        keyvalue=open_keyvalue(urls.keyvalue, clock=clock),
+        shared="database" if urls.keyvalue == "memory:" else "keyvalue",
         clock=clock,
         budgets=[BUDGET],
         catalogue=False,
@@ -77,18 +88,18 @@ async def check(url: str, settled: set[str], stored: set[str]) -> None:
     await database.close()
 
 
-async def kill_again_and_again(url: str, kills: int, children: int) -> None:
+async def kill_again_and_again(urls: Urls, kills: int, children: int) -> None:
     chance = random.Random(random.randrange(1 << 32))
     settled: set[str] = set()
     stored: set[str] = set()
     for run in range(kills):
-        told = run_and_kill(url, run, chance, children)
+        told = run_and_kill(urls, run, chance, children)
         settled |= {words[1] for words in told if words[0] == "settled"}
         for i in range(children):
             marks = [int(words[1]) for words in told if words[0] == "stored"] if children == 1 else []
             last = max(marks, default=0)
             stored |= {n for n in settled if n.startswith(f"{run}.{i}-") and int(n.split("-")[1]) <= last}
-        await check(url, settled, stored)
+        await check(urls, settled, stored)
     assert stored or children > 1
     assert settled
 
@@ -96,10 +107,19 @@ async def kill_again_and_again(url: str, kills: int, children: int) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", KILLS)
 async def test_kill_9_loses_no_stored_row_and_never_overspends(tmp_path: Path, kills: int) -> None:
-    await kill_again_and_again(f"sqlite://{tmp_path}/state.db", kills, children=1)
+    await kill_again_and_again(Urls(f"sqlite://{tmp_path}/state.db"), kills, children=1)
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.soak)])
 async def test_several_killed_processes_on_one_server_never_overspend(postgres_url: str, kills: int) -> None:
-    await kill_again_and_again(postgres_url, kills, children=2)
+    await kill_again_and_again(Urls(postgres_url), kills, children=2)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", [2, pytest.param(60, marks=pytest.mark.soak)])
+async def test_several_killed_processes_that_count_in_redis_never_overspend(
+    tmp_path: Path, redis_url: str, redis_prefix: str, kills: int
+) -> None:
+    urls = Urls(f"sqlite://{tmp_path}/state.db", f"{redis_url}?prefix={redis_prefix}")
+    await kill_again_and_again(urls, kills, children=2)
