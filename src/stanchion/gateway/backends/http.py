@@ -117,11 +117,16 @@ class _HttpResponse(Response):
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises Unavailable where it is cut off or too long."""
-        total = 0
-        async for part in self._response.content.iter_any():
-            total += len(part)
-            if total > self._spec.most_bytes:
-                raise Unavailable(
-                    f"the upstream {self._spec.name} answered with more than {self._spec.most_bytes} bytes"
-                )
-            yield part
+        import aiohttp
+
+        total, name, most = 0, self._spec.name, self._spec.most_bytes
+        try:
+            async for part in self._response.content.iter_any():
+                total += len(part)
+                if total > most:
+                    raise Unavailable(f"the upstream {name} answered with more than {most} bytes")
+                yield part
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"the upstream {name} did not answer within {self._spec.seconds:g} s") from error
+        except aiohttp.ClientError as error:
+            raise Unavailable(f"the upstream {name} cut its answer off") from error

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from ...core.errors import Unavailable
 from ..contract.calls import Shape, Usage
 from ..contract.specs import Kind
 from ..dialects.errors import failure_in
 from ..ports import Wire
 from ..wire.scan import Scanner, scanner, seen
+from ..wire.sse import events
 from .asked import Asked
 
 _PATHS: Mapping[Shape, str] = {
@@ -146,8 +149,10 @@ class _Followed(Watch):
 
     def feed(self, data: bytes) -> bytes:
         shown = self._scanner.feed(data)
-        self._events += shown.count(b"data:")
         self._check()
+        if not self._events and shown:
+            _check_first(shown)
+        self._events += shown.count(b"data:")
         return shown
 
     def close(self) -> bytes:
@@ -160,3 +165,13 @@ class _Followed(Watch):
     def _check(self) -> None:
         if self._scanner.failed is not None:
             raise failure_in(self._scanner.failed, upstream="the upstream")
+
+
+def _check_first(shown: bytes) -> None:
+    """While another model may still be asked, what is no stream of JSON is not passed on. Raises Unavailable."""
+    for event in events(shown):
+        try:
+            msgspec.json.decode(event.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if event.data != b"[DONE]":
+                raise Unavailable("the upstream sent an event that is no JSON") from error
