@@ -30,6 +30,7 @@ COMMANDS = (
     "features materialise", "features backfill", "features import-feast",
     "rollout start", "rollout list", "rollout show", "rollout pause", "rollout resume", "rollout approve",
     "rollout abort", "rollout promote", "rollout rollback",
+    "gateway calibrate", "gateway train-router",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from .featuring import features
+from .gatewaying import gateway
 from .releases import drill, rollout
 
 Data = Annotated[Path, typer.Option("--data", help="Folder that holds all state.")]
@@ -43,6 +44,7 @@ for name, group in (
     ("config", config),
     ("mesh", mesh),
     ("features", features),
+    ("gateway", gateway),
 ):
     app.add_typer(group, name=name)
 

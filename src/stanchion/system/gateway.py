@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast
 
 import msgspec
@@ -241,12 +242,15 @@ class Gateways:
         *,
         steps: Sequence[DeclaredLanguageModel | DeclaredRoute | str],
         verify: Verify,
-        calibration: Calibration | None = None,
+        calibration: Calibration | Path | str | None = None,
     ) -> DeclaredCascade:
         """Declare models of which the cheapest whose answer will do answers; asked for as `cascade:NAME`.
 
-        `verify` is the check between the steps; see `stanchion.gateway.CascadeSpec`.
+        `verify` is the check between the steps, and `calibration` what `stanchion gateway calibrate` has found, or the
+        file that it wrote; see `stanchion.gateway.CascadeSpec`.
         """
+        if isinstance(calibration, str | Path):
+            calibration = _calibration(Path(calibration))
         names = tuple(each if isinstance(each, str) else each.asked for each in steps)
         known = [handle.asked for handle in self._handles.values() if isinstance(handle, Asked)]
         for asked in (*names, *((verify.model,) if isinstance(verify, Judge) else ())):
@@ -269,6 +273,15 @@ class Gateways:
     ) -> None:
         """Declare a check of requests, answers or both; see `stanchion.gateway.RailSpec`."""
         self._keep(_Rule(f"rail:{name}", RailSpec(name=name, check=check, on=tuple(on), action=action)))
+
+
+def _calibration(file: Path) -> Calibration:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Calibration)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Misconfigured(
+            f"{file} holds no calibration: {error}", next_step="Write it with `stanchion gateway calibrate --output`."
+        ) from error
 
 
 def _model(model: DeclaredLanguageModel | str) -> str:

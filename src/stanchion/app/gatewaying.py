@@ -1,0 +1,47 @@
+"""`stanchion gateway`: cascades calibrated and routers trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[Path, typer.Option("--data", help="Folder that holds all state.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text for people.")]
+File = Annotated[Path, typer.Argument(help="The system file.", metavar="FILE")]
+DATA = Path(".stanchion")
+
+gateway = typer.Typer(help="The gateway: calibrate cascades, train routers.", no_args_is_help=True)
+
+
+@gateway.command("calibrate")
+def gateway_calibrate(
+    file: File,
+    cascade: Annotated[str, typer.Argument(help="The cascade's name.")],
+    examples: Annotated[Path, typer.Option(help='JSON lines: {"question": ..., "expected": ...}.')],
+    floor: Annotated[float, typer.Option(help="The share of right answers to be kept, 0 to 1.")],
+    confidence: Annotated[float, typer.Option(help="How sure the floor is to hold for such questions.")] = 0.95,
+    output: Annotated[Path | None, typer.Option(help="File for the thresholds.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="File for the picture of cost against quality (PNG).")] = None,
+    data: Data = DATA,
+    json: Json = False,
+) -> None:
+    """Ask every model of a cascade labelled questions, and find the thresholds that keep a quality floor."""
+    from .commands.cascades import Wanted, calibrated
+
+    wanted = Wanted(cascade, examples, floor, confidence, output, picture)
+    raise typer.Exit(calibrated(file, wanted, data=data, json=json))
+
+
+@gateway.command("train-router")
+def gateway_train_router(
+    outcomes: Annotated[Path, typer.Option(help='JSON lines: {"question": ..., "good": true or false}.')],
+    output: Annotated[Path, typer.Option(help="File for the router.")],
+    data: Data = DATA,
+    json: Json = False,
+) -> None:
+    """Learn from outcomes which questions the cheap model answers well."""
+    from .commands.cascades import router_trained
+
+    raise typer.Exit(router_trained(outcomes, output, data=data, json=json))
