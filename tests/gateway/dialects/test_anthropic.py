@@ -34,6 +34,7 @@ from stanchion.gateway.wire.conversation import (
 from tests.gateway.wire.conversations import conversations
 
 ANTHROPIC = AnthropicDialect()
+PARAMS: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)
 HI = (Turn("user", (Text("hi"),)),)
 
 
@@ -49,10 +50,9 @@ def _steps(*documents: dict[str, Any]) -> list[Step]:
 
 @given(conversations(thinking=True))
 def test_what_is_sent_is_a_request_of_the_official_client(asked: Conversation) -> None:
-    check: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)
     held = _sent(asked)
     held.pop("stream", None)
-    check.validate_python(held)
+    PARAMS.validate_python(held)
 
 
 def test_the_head_names_the_version_of_the_api() -> None:

@@ -107,7 +107,7 @@ CHAT_ANSWER: Any = {
                 "tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}],
             },
             "finish_reason": "stop",
-            "logprobs": {"content": [{"token": "x", "logprob": -1}]},
+            "logprobs": {"content": [{"token": "x", "logprob": -1, "top_logprobs": [{"token": "y", "logprob": -2}]}]},
         }
     ],
     "usage": {"prompt_tokens": 1, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 1}},

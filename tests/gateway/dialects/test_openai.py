@@ -33,6 +33,7 @@ from stanchion.gateway.wire.conversation import (
 from tests.gateway.wire.conversations import conversations
 
 OPENAI = OpenAIDialect()
+PARAMS: TypeAdapter[Any] = TypeAdapter(CompletionCreateParamsNonStreaming)
 HI = (Turn("user", (Text("hi"),)),)
 
 
@@ -58,10 +59,9 @@ def _delta(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
 
 @given(conversations())
 def test_what_is_sent_is_a_request_of_the_official_client(asked: Conversation) -> None:
-    check: TypeAdapter[Any] = TypeAdapter(CompletionCreateParamsNonStreaming)
     held = _sent(asked)
     held.pop("stream", None)
-    check.validate_python(held)
+    PARAMS.validate_python(held)
 
 
 def test_a_stream_is_always_asked_for_its_count() -> None:
@@ -183,6 +183,12 @@ def test_a_stream_of_calls_in_pieces_is_read() -> None:
         Counted(Usage(2, 3)),
         Ended("tool_calls"),
     ]
+
+
+def test_calls_that_an_upstream_numbers_alike_are_kept_apart() -> None:
+    calls = [{"index": 0, "id": each, "function": {"name": "f", "arguments": "{}"}} for each in ("c", "d")]
+    steps = _steps(*(_delta({"tool_calls": [call]}) for call in calls), _delta({}, "tool_calls"))
+    assert [step for step in steps if isinstance(step, CallBegan)] == [CallBegan(0, "c", "f"), CallBegan(1, "d", "f")]
 
 
 def test_a_stream_without_the_last_mark_ends_with_its_reason_only() -> None:

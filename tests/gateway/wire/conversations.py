@@ -173,14 +173,15 @@ def together(steps: Sequence[Step]) -> Answer:
             case Began():
                 held.update(id=step.id, model=step.model)
             case Words():
-                same = isinstance(last, Text)
-                parts[len(parts) - same :] = [Text((last.text if same else "") + step.text)]
+                said = parts.pop().text if isinstance(last, Text) else ""
+                parts.append(Text(said + step.text))
             case Thought(redacted=True):
                 parts.append(Thinking("", step.signature, redacted=True))
             case Thought():
-                same = isinstance(last, Thinking) and not last.redacted and not (signed and step.text)
-                before = last if same else Thinking("")
-                parts[len(parts) - same :] = [Thinking(before.text + step.text, before.signature + step.signature)]
+                before = Thinking("")
+                if isinstance(last, Thinking) and not last.redacted and not (signed and step.text):
+                    before = parts.pop()
+                parts.append(Thinking(before.text + step.text, before.signature + step.signature))
                 signed = bool(step.signature)
             case CallBegan():
                 calls[step.index] = len(parts)

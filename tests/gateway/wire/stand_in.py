@@ -38,16 +38,27 @@ FORMS: Mapping[Shape, Form] = {
 
 
 class StandIn:
-    """Answers each call with the same steps; `asked` is what the last one asked for, `fails` breaks it."""
+    """Answers each call with the same steps, or with the next of `turns` as long as there are any.
+
+    `asked` is what the calls asked for; `fails` breaks them, a stream `after` so many steps.
+    """
 
     def __init__(
-        self, steps: Sequence[Step] = (), *, fails: StanchionError | None = None, after: int | None = None
+        self,
+        steps: Sequence[Step] = (),
+        *,
+        turns: Sequence[Sequence[Step]] = (),
+        fails: StanchionError | None = None,
+        after: int | None = None,
     ) -> None:
         self.steps, self.fails, self.after = steps, fails, after
+        self._turns = list(turns)
         self.asked: list[Conversation] = []
 
     def handle(self, request: httpx2.Request) -> httpx2.Response:
         shape = PATHS[request.url.path]
+        if self._turns:
+            self.steps = self._turns.pop(0)
         form, body = FORMS[shape], request.read()
         peek = Peek(body)
         try:

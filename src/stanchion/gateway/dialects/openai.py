@@ -48,7 +48,6 @@ TAKEN = frozenset(
         "verbosity",
         "metadata",
         "service_tier",
-        "modalities",
         "prompt_cache_key",
         "prompt_cache_retention",
         "prediction",
@@ -112,7 +111,7 @@ class OpenAIDialect(Dialect):
             parts=parts,
             stop=_stop(choice.get("finish_reason"), any(isinstance(p, ToolCall) for p in parts), refused),
             usage=usage_of_chat(held.get("usage")),
-            logprobs=listed(mapped(choice.get("logprobs")).get("content")) or None,
+            logprobs=_tokens(choice.get("logprobs")),
         )
 
     def reader(self) -> Reader:
@@ -128,6 +127,8 @@ class OpenAIReader(Reader):
         self._begun = self._ended = self._refused = False
         self._id = ""
         self._calls: dict[int, int] = {}
+        self._ids: dict[int, str] = {}
+        self._count = 0
         self._reason: object = None
 
     def feed(self, data: bytes) -> Sequence[Step]:
@@ -166,9 +167,9 @@ class OpenAIReader(Reader):
         refusal = text(delta, "refusal")
         self._refused = self._refused or bool(refusal)
         words = text(delta, "content") + refusal
-        logprobs = listed(mapped(choice.get("logprobs")).get("content"))
+        logprobs = _tokens(choice.get("logprobs"))
         if words or logprobs:
-            steps.append(Words(words, logprobs or None))
+            steps.append(Words(words, logprobs))
         for place, call in enumerate(listed(delta.get("tool_calls"))):
             steps += self._call(mapped(call), place)
         if choice.get("finish_reason") is not None:
@@ -181,10 +182,15 @@ class OpenAIReader(Reader):
         function = mapped(call.get("function"))
         given = call.get("index")
         key = given if isinstance(given, int) else place
+        given_id, name = text(call, "id"), text(function, "name")
+        # Upstreams exist that number every call 0, or none: another id beside a name is another call.
+        another = bool(given_id and name) and given_id != self._ids.get(key)
         steps: list[Step] = []
-        if key not in self._calls:
-            index = self._calls[key] = len(self._calls)
-            steps.append(CallBegan(index, text(call, "id") or _made_id(self._id, index), text(function, "name")))
+        if key not in self._calls or another:
+            index = self._calls[key] = self._count
+            self._count += 1
+            self._ids[key] = given_id
+            steps.append(CallBegan(index, given_id or _made_id(self._id, index), name))
         if arguments := _arguments(function):
             steps.append(CallPart(self._calls[key], arguments))
         return steps
@@ -220,6 +226,14 @@ def _parts(message: Mapping[str, Any], answer_id: str) -> list[Text | Thinking |
         made = ToolCall(text(held, "id") or _made_id(answer_id, index), text(function, "name"), _arguments(function))
         parts.append(made if made.arguments else replace(made, arguments="{}"))
     return parts
+
+
+def _tokens(logprobs: object) -> list[Mapping[str, Any]] | None:
+    """Tokens with their log probabilities; None where there are none, or what came has another form."""
+    found = [mapped(each) for each in listed(mapped(logprobs).get("content"))]
+    return [
+        {**each, "top_logprobs": [mapped(top) for top in listed(each.get("top_logprobs"))]} for each in found if each
+    ] or None
 
 
 def _arguments(function: Mapping[str, Any]) -> str:
