@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from stanchion.core.values import Json
 from stanchion.features import Aggregate, SourceSpec, ViewSpec
 from stanchion.features.windows.plan import Plan
-from stanchion.features.windows.sql import joined, newest, select, windows
+from stanchion.features.windows.sql import joined, newest, select, several, windows
 from stanchion.features.windows.state import Occurrence, State
 
 SECOND = 1_000_000
@@ -163,8 +163,11 @@ def by_sql(
             [[row.at, row.known, row.event, *row.plain, *row.columns] for row in rows],
         )
     link.execute("CREATE OR REPLACE TABLE spine AS SELECT 0 AS r, 'x' AS k, ?::BIGINT AS t", [at])
-    heads = newest(PLAN, "ev", late=late, dated=True, repeated=True)
-    joins, fields = joined(PLAN, heads, windows(PLAN, "ev", "spine", late=late), "v", "s.k", status=True)
+    link.execute(f"CREATE OR REPLACE TABLE repeated AS {several('ev')}")
+    repeated = "repeated" if link.execute("FROM repeated LIMIT 1").fetchall() else None
+    heads = newest(PLAN, "ev", late=late, repeated=repeated)
+    sums = windows(PLAN, "ev", "spine", late=late, repeated=repeated)
+    joins, fields = joined(PLAN, heads, sums, "v", "s.k", status=True)
     [found] = link.execute(select(", ".join(fields), "spine s", joins)).fetchall()
     return found[-1], dict(zip(PLAN.fields, found, strict=False)) if found[-2] else None
 
@@ -202,6 +205,18 @@ def test_online_offline_and_brute_force_agree_as_known(link: duckdb.DuckDBPyConn
     said, found = by_sql(link, rows, at, late=True)
     assert found == right
     assert online(arrived, data.draw(st.lists(st.integers(1, 6), max_size=8)), at) == (said, right)
+
+
+@CHECKS
+@given(data=st.data())
+def test_without_repeated_moments_the_short_join_agrees_with_brute_force(
+    link: duckdb.DuckDBPyConnection, data: st.DataObject
+) -> None:
+    rows = data.draw(st.lists(occurrences(), max_size=30, unique_by=lambda row: row.at))
+    at = BASE + data.draw(moments)
+    _, found = by_sql(link, rows, at, late=False)
+    assert link.execute("FROM repeated").fetchall() == []
+    assert found == brute(rows, at)
 
 
 @CHECKS

@@ -17,7 +17,7 @@ import msgspec
 from ...core.errors import InvalidInput, Misconfigured, Unavailable
 from ..ports import Joined, Logged, Offline, Relation, Session, Span
 from ..windows.plan import Kind, quoted
-from ..windows.sql import joined, newest, select, windows
+from ..windows.sql import joined, newest, select, several, windows
 from ..windows.values import inner
 from . import places
 from .relation import is_whole, log_rows, table_rows
@@ -158,13 +158,13 @@ class DuckSession(Session):
         self._link.execute(f"CREATE TEMP VIEW {name} AS {self._rows(number, key)}")
         dated = number in self._logs or (plan.source is not None and plan.source.known is not None)
         versions = late and dated
-        repeated = not versions and self._is_repeated(name)
-        heads = newest(plan, name, late=versions, dated=dated, repeated=repeated)
+        repeated = None if versions else self._repeated(number, name)
+        heads = newest(plan, name, late=versions, repeated=repeated)
         spine_key = f"k_{number}" if key == "BIGINT" else f"k_{number}::VARCHAR"
         summed = None
         if plan.groups:
             mine = f"({select(f'r, {spine_key} AS k, t', 'spine')})"
-            summed = windows(plan, name, mine, late=versions)
+            summed = windows(plan, name, mine, late=versions, repeated=repeated)
         joins, fields = joined(plan, heads, summed, f"_{number}", f"s.{spine_key}", status=status)
         return joins, fields
 
@@ -175,9 +175,11 @@ class DuckSession(Session):
         _, types = self._raw_of(relation)
         return "BIGINT" if is_whole(types.get(relation.plan.entity, "")) and is_whole(self._keys[number]) else "VARCHAR"
 
-    def _is_repeated(self, rows: str) -> bool:
-        inner_query = select("1", rows, "GROUP BY k, a, w HAVING count(*) > 1")
-        return bool(self._link.execute(select("1", f"({inner_query})", "LIMIT 1")).fetchall())
+    def _repeated(self, number: int, rows: str) -> str | None:
+        """The keys and event times of which there are several rows, as a table; None if there are none."""
+        name = f"repeated_{number}"
+        self._link.execute(f"CREATE TEMP TABLE {name} AS {several(rows)}")
+        return name if self._link.execute(select("1", name, "LIMIT 1")).fetchall() else None
 
     def _rows(self, number: int, key: str) -> str:
         """The relation as SQL: from the table, from the log, or from both."""

@@ -6,13 +6,11 @@ columns); `spine` has r (position), k and t (time). All times are BIGINT microse
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import assert_never
 
 from .definition import LARGEST, scaled_sql, unscaled_sql
 from .plan import Kind, Measure, Plan, quoted
 
-_LAST = (1 << 63) - 1
 _SHIFT = 1 << 61
 """Added before a division, which truncates in SQL: so it floors for moments before 1970 too."""
 
@@ -22,43 +20,38 @@ def select(what: str, rows: str, *rest: str) -> str:
     return " ".join(["SELECT", what, "FROM", rows, *rest])
 
 
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """The rows that are ever the newest of their key: each from `v` on, which is compared with `moment` of a spine."""
-
-    rows: str
-    moment: str = "s.t"
+def several(rows: str) -> str:
+    """The keys and event times (k, a) of which there are several rows."""
+    return select("k, a", rows, "GROUP BY k, a HAVING count(*) > 1")
 
 
-def newest(plan: Plan, rows: str, *, late: bool, dated: bool, repeated: bool) -> Newest:
-    """The newest rows at any time. `late` honours when rows became known; otherwise only event times count.
+def newest(plan: Plan, rows: str, *, late: bool, repeated: str | None) -> str:
+    """The rows that are ever the newest of their key, each from `v` on.
 
-    `dated` says that rows may have become known at another moment than their event time, `repeated` that a key may
-    have several rows of one event time that became known at one moment.
+    `late` honours when rows became known; otherwise only event times count. `repeated` is the relation of the keys and
+    event times (k, a) that have several rows, None if none has: then every row is the newest from its event time on.
     """
     plain = [f"p{i}" for i in range(len(plan.plain))]
     kept = ", ".join(["k", "a", *plain])
     if late:
         # A row is the newest from when it has happened and is known, unless a later event was known before it was.
         order = ", ".join(["v", "a", "w", "e", *(f"{p} NULLS FIRST" for p in plain)])
-        query = select(
+        return select(
             f"{kept}, v",
             f"({select('*, greatest(a, w) AS v', rows)})",
             f"WINDOW o AS (PARTITION BY k ORDER BY {order})",
             "QUALIFY a >= max(a) OVER o AND lead(v) OVER o IS DISTINCT FROM v",
         )
-        return Newest(query)
-    if repeated:
-        order = ", ".join(["w DESC", "e DESC", *(f"{p} DESC NULLS LAST" for p in plain)])
-        chosen = f"QUALIFY row_number() OVER (PARTITION BY k, a ORDER BY {order}) = 1"
-        return Newest(select(f"{kept}, a AS v", rows, chosen))
-    if not dated:
-        return Newest(select(f"{kept}, a AS v", rows))
-    # Event time and known time in one number: the join itself then takes the version known last, without a sort.
-    return Newest(select(f"{kept}, {_both('a', 'w')} AS v", rows), _both("s.t", str(_LAST)))
+    if repeated is None:
+        return select(f"{kept}, a AS v", rows)
+    # Only what is repeated is sorted by versions: to sort all rows costs as much as the join itself.
+    order = ", ".join(["w DESC", "e DESC", *(f"{p} DESC NULLS LAST" for p in plain)])
+    chosen = f"QUALIFY row_number() OVER (PARTITION BY k, a ORDER BY {order}) = 1"
+    alone = select(f"{kept}, a AS v", rows, f"ANTI JOIN {repeated} USING (k, a)")
+    return f"{alone} UNION ALL {select(f'{kept}, a AS v', rows, f'SEMI JOIN {repeated} USING (k, a)', chosen)}"
 
 
-def windows(plan: Plan, rows: str, spine: str, *, late: bool) -> str:
+def windows(plan: Plan, rows: str, spine: str, *, late: bool, repeated: str | None) -> str:
     """For each row of the spine with events in a window: r, n (events in the longest) and the aggregates m0, m1 ..."""
     far = ", ".join(f"{group.far_end_sql('t')} AS f{i}" for i, group in enumerate(plan.groups))
     ends = ", ".join(f"f{i}" for i in range(len(plan.groups)))
@@ -75,7 +68,7 @@ def windows(plan: Plan, rows: str, spine: str, *, late: bool) -> str:
     return select(
         f"s.r AS r, count(*) AS n, {made}",
         f"({select(f'*, unnest({stretches}) AS b', f'({reached})')}) s",
-        f"JOIN ({select(f'*, {events_stretch} AS b', f'({_versions(plan, rows, late=late)})')}) x",
+        f"JOIN ({select(f'*, {events_stretch} AS b', f'({_versions(plan, rows, late=late, repeated=repeated)})')}) x",
         "ON s.k = x.k AND s.b = x.b AND x.a BETWEEN s.z AND s.t",
         "AND x.v <= s.t AND (x.gone IS NULL OR x.gone > s.t)" if late else "",
         "GROUP BY s.r",
@@ -83,7 +76,7 @@ def windows(plan: Plan, rows: str, spine: str, *, late: bool) -> str:
 
 
 def joined(
-    plan: Plan, newest: Newest, windows: str | None, alias: str, key: str, *, status: bool = False
+    plan: Plan, newest: str, windows: str | None, alias: str, key: str, *, status: bool = False
 ) -> tuple[str, list[str]]:
     """The joins that add a view to a spine `s`, and what they give: each of the plan's fields, then `present`.
 
@@ -91,7 +84,7 @@ def joined(
     status stands behind all: the rows must then reach as far back as `Plan.memory` says.
     """
     head, sums = f"{alias}h", f"{alias}w"
-    joins = f"ASOF LEFT JOIN ({newest.rows}) {head} ON {key} = {head}.k AND {newest.moment} >= {head}.v"
+    joins = f"ASOF LEFT JOIN ({newest}) {head} ON {key} = {head}.k AND s.t >= {head}.v"
     present = f"coalesce({head}.a >= s.t - {plan.ttl}, false)"
     if windows is not None:
         joins += f" LEFT JOIN ({windows}) {sums} ON s.r = {sums}.r"
@@ -110,7 +103,7 @@ def _status(plan: Plan, head: str, present: str) -> str:
     return f"CASE WHEN {present} THEN 'present' {stale} ELSE 'unknown' END"
 
 
-def _versions(plan: Plan, rows: str, *, late: bool) -> str:
+def _versions(plan: Plan, rows: str, *, late: bool, repeated: str | None) -> str:
     """Events, each in the version known last; or all versions with the time for which each was the last."""
     columns = [f"c{i}" for i in range(len(plan.columns))]
     sums = {m.column: m for group in plan.groups for m in group.measures if m.function in ("sum", "mean")}
@@ -122,6 +115,8 @@ def _versions(plan: Plan, rows: str, *, late: bool) -> str:
             f"{kept}, v, lead(v) OVER (PARTITION BY k, a, e ORDER BY {order}) AS gone",
             f"({select('*, greatest(a, w) AS v', rows)})",
         )
+    if repeated is None:
+        return select(kept, rows)
     order = ", ".join(["w DESC", *(f"{c} DESC NULLS LAST" for c in columns)])
     return select(kept, rows, f"QUALIFY row_number() OVER (PARTITION BY k, a, e ORDER BY {order}) = 1")
 
@@ -172,10 +167,6 @@ def _name(plan: Plan, measure: Measure) -> str:
 def _told(kind: Kind, value: str) -> str:
     """A value as readers of a training set get it."""
     return f"make_timestamptz({value})" if kind == "moment" else value
-
-
-def _both(first: str, second: str) -> str:
-    return f"({first}::HUGEINT * {1 << 64} + {second}::HUGEINT)"
 
 
 def _floor(value: str, by: int) -> str:
