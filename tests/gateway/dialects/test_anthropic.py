@@ -19,6 +19,7 @@ from stanchion.gateway.wire.conversation import (
     CallPart,
     Conversation,
     Counted,
+    Document,
     Ended,
     Format,
     Part,
@@ -105,6 +106,7 @@ def test_what_the_api_lacks_is_capped_or_refused() -> None:
         Conversation(turns=HI, format=Format()),
         Conversation(turns=HI, extra={"frequency_penalty": 0.3}),
         Conversation(turns=(Turn("user", (Audio("AAAA", "wav"),)),)),
+        Conversation(turns=(Turn("user", (Document("A", "text/plain"),)),)),
         Conversation(turns=(Turn("assistant", (ToolCall("c", "f", "[1]"),)),)),
     ]
     for asked in faults:

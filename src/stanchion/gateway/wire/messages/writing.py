@@ -97,7 +97,7 @@ def _block(part: Part, path: str) -> dict[str, Any]:
         case Image():
             return _image(part)
         case Document():
-            return _document(part)
+            return _document(part, path)
         case Thinking():
             return written_thinking(part)
         case ToolCall():
@@ -116,10 +116,13 @@ def _image(part: Image) -> dict[str, Any]:
     return {"type": "image", "source": {"type": "base64", "media_type": part.media_type, "data": part.data}}
 
 
-def _document(part: Document) -> dict[str, Any]:
+def _document(part: Document, path: str) -> dict[str, Any]:
     source = {"type": "base64", "media_type": part.media_type, "data": part.data}
     if part.media_type == "text/plain":
-        text = base64.b64decode(part.data).decode("utf-8", "replace")
+        try:
+            text = base64.b64decode(part.data, validate=True).decode()
+        except ValueError as error:
+            raise wrong(path, "Expected a text in UTF-8 as base64") from error
         source = {"type": "text", "media_type": "text/plain", "data": text}
     return {"type": "document", "source": source} | ({"title": part.name} if part.name else {})
 
