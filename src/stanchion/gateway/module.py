@@ -73,7 +73,8 @@ async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService:
         budgets=_of(parts.declared, BudgetSpec),
         prices=_of(parts.declared, PriceSpec),
         shared=settings.counted_in,
-        catalogue=settings.price_table,
+        # The table is read at start (a second of one core): only where an upstream may ask for money.
+        catalogue=settings.price_table and any(not each.here for each in _of(parts.declared, UpstreamSpec)),
         days=settings.spend_days,
     )
     prompts = PromptService(parts.database, parts.clock)
