@@ -273,8 +273,8 @@ def expected(name: str, reply: Reply) -> tuple[str, str, str, list[tuple[str, st
 
 def billed(name: str, usage: Billed) -> Usage:
     """What of a usage the family's own form can tell."""
-    writes = 0 if name in ("openai", "gemini") else usage.cache_writes
-    reasoning = usage.reasoning if name in ("openai", "gemini") else 0
+    writes = 0 if name == "gemini" else usage.cache_writes
+    reasoning = 0 if name == "bedrock" else usage.reasoning
     return Usage(usage.tokens_in, usage.tokens_out, usage.cached, writes, reasoning)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..script import Call, Kind, Reply, Stop, Usage
@@ -65,7 +66,7 @@ class Anthropic(Family):
             **_head(call, reply),
             "content": [],
             "stop_reason": None,
-            "usage": {**_usage(usage), "output_tokens": 1},
+            "usage": _usage(replace(usage, tokens_out=1, reasoning=0)),
         }
         sent = [_event("message_start", message=begun)]
         for number, (block, deltas) in enumerate(_blocks(reply)):
@@ -76,7 +77,7 @@ class Anthropic(Family):
             sent.append(_event("content_block_stop", index=number))
         ending = len(sent)
         delta = {"stop_reason": REASONS[_stop(reply)], "stop_sequence": None}
-        sent.append(_event("message_delta", delta=delta, usage={"output_tokens": usage.tokens_out}))
+        sent.append(_event("message_delta", delta=delta, usage=_made(usage)))
         return Events([*sent, _event("message_stop")], ending)
 
     def refusal(self, status: int, words: str) -> Refusal:
@@ -117,9 +118,14 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "input_tokens": usage.tokens_in - usage.cached - usage.cache_writes,
         "cache_creation_input_tokens": usage.cache_writes,
         "cache_read_input_tokens": usage.cached,
-        "output_tokens": usage.tokens_out,
+        **_made(usage),
         "service_tier": "standard",
     }
+
+
+def _made(usage: Usage) -> dict[str, Any]:
+    thought = {"output_tokens_details": {"thinking_tokens": usage.reasoning}} if usage.reasoning else {}
+    return {"output_tokens": usage.tokens_out, **thought}
 
 
 def _blocks(reply: Reply) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:

@@ -21,7 +21,7 @@ def document(call: Call, reply: Reply, usage: Usage) -> dict[str, Any]:
         "output": [item for item, _ in _items(call, reply)],
         "usage": {
             "input_tokens": usage.tokens_in,
-            "input_tokens_details": {"cached_tokens": usage.cached},
+            "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_writes},
             "output_tokens": usage.tokens_out,
             "output_tokens_details": {"reasoning_tokens": usage.reasoning},
             "total_tokens": usage.tokens_in + usage.tokens_out,
