@@ -108,7 +108,7 @@ def test_an_answer_without_the_last_mark_is_whole_if_every_choice_ended() -> Non
     assert _run(found, data) == data
     assert found.ended
     fewer = scanner("chat", answers=3)
-    _run(fewer, data)
+    _run(fewer, data + _events(_delta("", "stop", 1)))
     assert not fewer.ended
 
 
@@ -205,6 +205,13 @@ def test_thinking_that_only_the_total_holds_is_counted() -> None:
     found = seen("chat", body)
     assert found is not None
     assert found.usage == Usage(10, 30)
+
+
+def test_thinking_beyond_the_output_is_added_to_it() -> None:
+    body = b'{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,"completion_tokens_details":'
+    found = seen("chat", body + b'{"reasoning_tokens":20}}}')
+    assert found is not None
+    assert found.usage == Usage(9, 25, reasoning=20)
 
 
 def test_counts_that_make_no_sense_are_none() -> None:

@@ -53,14 +53,18 @@ def usage_of_chat(held: object) -> Usage | None:
     if "prompt_tokens" not in held and not tokens_out:
         tokens_in = total
     before, after = held.get("prompt_tokens_details"), held.get("completion_tokens_details")
+    reasoning = _count(after, "reasoning_tokens")
+    # DeepSeek has a name of its own for what OpenAI calls cached tokens.
+    cached = min(tokens_in, _count(before, "cached_tokens") or _count(held, "prompt_cache_hit_tokens"))
+    if reasoning > tokens_out:
+        tokens_out += reasoning
     return Usage(
         tokens_in=tokens_in,
         # Whatever the total has beyond the input was made by the model: thinking that `completion_tokens` leaves out.
         tokens_out=max(tokens_out, total - tokens_in),
-        # DeepSeek has a name of its own for what OpenAI calls cached tokens.
-        cached=min(tokens_in, _count(before, "cached_tokens") or _count(held, "prompt_cache_hit_tokens")),
-        cache_writes=min(tokens_in, _count(before, "cache_write_tokens")),
-        reasoning=_count(after, "reasoning_tokens"),
+        cached=cached,
+        cache_writes=min(tokens_in - cached, _count(before, "cache_write_tokens")),
+        reasoning=reasoning,
     )
 
 
@@ -69,11 +73,12 @@ def usage_of_responses(held: object) -> Usage | None:
     if not isinstance(held, Mapping) or not held:
         return None
     tokens_in, before = _count(held, "input_tokens"), held.get("input_tokens_details")
+    cached = min(tokens_in, _count(before, "cached_tokens"))
     return Usage(
         tokens_in=tokens_in,
         tokens_out=_count(held, "output_tokens"),
-        cached=min(tokens_in, _count(before, "cached_tokens")),
-        cache_writes=min(tokens_in, _count(before, "cache_write_tokens")),
+        cached=cached,
+        cache_writes=min(tokens_in - cached, _count(before, "cache_write_tokens")),
         reasoning=_count(held.get("output_tokens_details"), "reasoning_tokens"),
     )
 

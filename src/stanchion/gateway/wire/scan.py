@@ -29,6 +29,7 @@ _MARK = b"\xef\xbb\xbf"
 
 
 class _Choice(msgspec.Struct):
+    index: Any = None
     finish_reason: Any = None
 
 
@@ -121,12 +122,12 @@ class ChatScanner(Scanner):
     def __init__(self, *, answers: int = 1, hide_usage: bool = False, most: int = MOST_EVENT) -> None:
         super().__init__(most=most)
         self._answers = answers
-        self._finished = 0
+        self._finished: set[str] = set()
         self._hide = hide_usage
 
     def close(self) -> bytes:
         last = super().close()
-        self.ended = self.failed is None and (self.ended or self._finished >= self._answers)
+        self.ended = self.failed is None and (self.ended or len(self._finished) >= self._answers)
         return last
 
     def _suspicious(self, block: bytes) -> bool:
@@ -152,7 +153,7 @@ class ChatScanner(Scanner):
                 return False
             if isinstance(reason, str):
                 self.finish = CHAT_STOPS.get(reason, reason)
-                self._finished += 1
+                self._finished.add(str(choice.index))
         usage = usage_of_chat(head.usage)
         if usage is not None:
             self.usage = usage
