@@ -118,6 +118,17 @@ async def test_a_function_sees_the_call(client: aiohttp.ClientSession) -> None:
     assert heard.json["choices"][0]["message"]["content"] == "You said Hello."
 
 
+async def test_what_a_function_asserts_is_heard_when_the_block_ends(client: aiohttp.ClientSession) -> None:
+    def script(call: Call) -> str:
+        assert call.prompt == "Goodbye.", "it said something else"
+        return "Yes."
+
+    with pytest.raises(AssertionError, match="something else"):
+        async with upstream("openai", script) as server:
+            assert (await ask(client, server, "openai")).status == 500
+            assert len(server.errors) == 1
+
+
 async def test_a_whole_stream_has_its_type_and_its_end(client: aiohttp.ClientSession, family: Any) -> None:
     reply = Reply("One two three.", calls=[ToolCall("weather", {"city": "Oslo"})])
     async with upstream(family, reply) as server:

@@ -42,6 +42,8 @@ class Upstream:
         """What it would bill: each answer that was begun."""
         self.refused: list[tuple[Call, str]] = []
         """Requests that the provider would not take, and why."""
+        self.errors: list[Exception] = []
+        """What a function of the script has raised; its callers were answered 500."""
         self._family = family
         self._key: str | SigningKey | None = None
         self._seed = seed
@@ -94,7 +96,11 @@ class Upstream:
             return line.gone()
         try:
             reply = await self._reply(call, uses_up=fault is None or fault.kind in LATE_ONLY)
-        except IndexError:
+        except Exception as error:
+            # The caller may well have another upstream to turn to: the test hears of it at the end.
+            self.errors.append(error)
+            return await line.refuse(self._family.refusal(500, f"the script failed: {error!r}"))
+        if reply is None:
             return await line.refuse(self._family.refusal(500, "the script has no more replies"))
         return await line.answer(call, reply, counted(reply, call.body), fault, self.served)
 
@@ -147,8 +153,8 @@ class Upstream:
         bounds = accumulate(self.faults.values())
         return next((fault for fault, bound in zip(self.faults, bounds, strict=True) if drawn < bound), None)
 
-    async def _reply(self, call: Call, *, uses_up: bool) -> Reply:
-        """Raises IndexError behind the end of a list."""
+    async def _reply(self, call: Call, *, uses_up: bool) -> Reply | None:
+        """None behind the end of a list."""
         script = self.script
         says: Says
         if callable(script):
@@ -158,6 +164,8 @@ class Upstream:
             says = script
         elif call.kind in ("embeddings", "rerank", "models", "tokens"):
             says = ""
+        elif self._said >= len(script):
+            return None
         else:
             says = script[self._said]
             self._said += uses_up
@@ -178,6 +186,7 @@ async def upstream(
 
     `url` of what it gives is the part before `/v1`, `/v1beta` or `/model`. A request that the provider would refuse
     is refused, and so is one without the `key`, if there is one. `seed` makes faults by probability repeatable.
+    What a function of the script raises, such as a failed assertion, is raised again when the block ends.
 
     >>> import asyncio
     >>> from aiohttp import ClientSession
@@ -205,6 +214,8 @@ async def upstream(
     finally:
         server.stop()
         await runner.cleanup()
+    if server.errors:
+        raise server.errors[0]
 
 
 def _check(faults: Faults) -> None:
