@@ -41,6 +41,7 @@ class RouteRequest(Body):
     conditions: dict[str, str] = Field({}, description="CEL expressions, by model.")
     attempts: int = Field(1, ge=1, le=10, description="Calls to one model.")
     hedge_ms: int | None = Field(None, ge=1, description="Milliseconds before the next model is asked as well.")
+    cache_seconds: int | None = Field(None, ge=1, description="How long the same request has the same answer.")
 
 
 class RouteItem(RouteRequest):
@@ -120,4 +121,5 @@ def _item(view: RouteView) -> RouteItem:
         conditions=dict(spec.conditions),
         attempts=spec.attempts,
         hedge_ms=spec.hedge_ms,
+        cache_seconds=spec.cache_seconds,
     )

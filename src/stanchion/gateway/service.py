@@ -15,6 +15,7 @@ from ..core.context import Context
 from ..core.errors import BudgetExceeded, Conflict, InvalidInput, NotFound, StanchionError, Throttled, Unavailable
 from ..core.resilience import Decline, Hedge, Ladder, Rung, Step
 from .accounting import Accounting
+from .caching import Answers
 from .cascade.desk import PREFIX, Cascades
 from .contract.calls import Account, Ask, Piece, Reply
 from .contract.cascade import CalibrationStep, Example, Outcome, RouterReport
@@ -74,6 +75,7 @@ class GatewayService(Accounting, Prompting, Gateway):
         self._shield = shield
         self._placing = placing
         self._cascades = cascades
+        self._answers = Answers(clock)
         self._money = money
         self._table = table
         self._chooser = chooser
@@ -92,6 +94,9 @@ class GatewayService(Accounting, Prompting, Gateway):
         # A system without models has nothing to count, and no background work.
         if self._table.models:
             await self._money.start()
+            if any(served.declared_price is None for served in self._table.models.values()):
+                # The first call would wait a second for the table otherwise.
+                await self._money.prices.load()
             self._follower = asyncio.create_task(self._follow(), name="gateway-routes")
 
     async def stop(self) -> None:
@@ -117,9 +122,13 @@ class GatewayService(Accounting, Prompting, Gateway):
         asked = read(ask)
         if asked.model.startswith(PREFIX):
             return await self._cascades.complete(ctx, asked.model, ask, self._complete)
-        call = await self._call(ctx, asked)
-        if call.asked.streams:
+        if asked.streams:
             raise InvalidInput("the request asks for a stream", next_step="Leave `stream` out, or read the stream.")
+        target = self._table.find(ctx.tenant, asked.model)
+        return await self._answers.get(ctx, asked, target, lambda: self._answered(ctx, asked))
+
+    async def _answered(self, ctx: Context, asked: Asked) -> Reply:
+        call = await self._call(ctx, asked)
         step = await self._climb(ctx, call, self._attempts.whole)
         done = step.value
         account = _account(call, done.candidate, step, finish=done.answer.finish)

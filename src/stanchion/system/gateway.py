@@ -14,6 +14,7 @@ from ..core.context import Context, Sensitivity
 from ..core.errors import Misconfigured
 from ..gateway import (
     Ask,
+    BudgetSpec,
     Calibration,
     CascadeSpec,
     Check,
@@ -21,6 +22,7 @@ from ..gateway import (
     Gateway,
     Judge,
     Kind,
+    Limit,
     ModelSpec,
     PriceSpec,
     PrivacySpec,
@@ -214,6 +216,7 @@ class Gateways:
         conditions: Mapping[str, str] | None = None,
         attempts: int = 1,
         hedge_ms: int | None = None,
+        cache_seconds: int | None = None,
     ) -> DeclaredRoute:
         """Declare a route, which clients ask for as `route:NAME`; see `stanchion.gateway.RouteSpec`.
 
@@ -231,10 +234,17 @@ class Gateways:
             conditions=dict(conditions or {}),
             attempts=attempts,
             hedge_ms=hedge_ms,
+            cache_seconds=cache_seconds,
         )
         models = [h.spec.name for h in self._handles.values() if isinstance(h, DeclaredLanguageModel)]
         check_route(spec, models)
         return self._keep(DeclaredRoute(spec))
+
+    def budget(
+        self, name: str, *, subject: str = "tenant", limits: Sequence[Limit] = (), concurrency: int | None = None
+    ) -> None:
+        """Declare what a subject may use; see `stanchion.gateway.BudgetSpec`."""
+        self._keep(_Rule(f"budget:{name}", BudgetSpec(name, subject, tuple(limits), concurrency)))
 
     def cascade(
         self,

@@ -165,7 +165,8 @@ class RouteSpec:
     estimate is above it is passed over, and one without a known price too. `weights` draws who is asked first among
     the models named in it. `conditions` are CEL expressions by model, over `tenant`, `tags`, `tokens`, `label` and
     `region`: the model is asked only where its own holds. `attempts` are the calls to one model, within a budget of
-    retries that all calls share. After `hedge_ms` without a whole answer the next model is asked as well.
+    retries that all calls share. After `hedge_ms` without a whole answer the next model is asked as well. For
+    `cache_seconds` the same request of the same rights is answered by the answer it had, if that was no stream.
     """
 
     name: str
@@ -177,6 +178,7 @@ class RouteSpec:
     conditions: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 1
     hedge_ms: int | None = None
+    cache_seconds: int | None = None
 
     def __post_init__(self) -> None:
         check_name("a route", self.name)
@@ -194,8 +196,10 @@ class RouteSpec:
     def _check_limits(self) -> None:
         if self.max_cost is not None and dollars(f"max_cost of the route {self.name}", self.max_cost) <= 0:
             raise Misconfigured(f"max_cost of the route {self.name} must be above 0")
-        if any(limit is not None and limit < 1 for limit in (self.max_latency_ms, self.hedge_ms)):
-            raise Misconfigured(f"max_latency_ms and hedge_ms of the route {self.name} must be at least 1")
+        if any(limit is not None and limit < 1 for limit in (self.max_latency_ms, self.hedge_ms, self.cache_seconds)):
+            raise Misconfigured(
+                f"max_latency_ms, hedge_ms and cache_seconds of the route {self.name} must be at least 1"
+            )
         if not 1 <= self.attempts <= 10:
             raise Misconfigured(f"the attempts of the route {self.name} must be 1 to 10")
         if self.weights and (min(self.weights.values()) < 0 or not 0 < sum(self.weights.values()) < float("inf")):
