@@ -102,7 +102,8 @@ def answer(messages: Sequence[Any]) -> str:
 
 
 def _words(text: str) -> set[str]:
-    return {word for word in _WORD.findall(text.lower()) if word not in _COMMON}
+    # A plural and its singular are one word here; more of grammar is not needed to find a sentence.
+    return {word.rstrip("s") for word in _WORD.findall(text.lower()) if word not in _COMMON}
 
 
 def _text(content: object) -> str:

@@ -30,9 +30,14 @@ class HttpTransport(Transport):
     """A pool of connections to one upstream, made at the first call."""
 
     def __init__(self, spec: UpstreamSpec, *, clock: Clock, secrets: Secrets) -> None:
+        # Loaded here, with the declaration, and not with the first call, whose time may be short.
+        import aiohttp
+
         self._spec = spec
         self._clock = clock
         self._secrets = secrets
+        # The caller's own deadline is the ladder's business: a caller in a hurry is no fault of the upstream.
+        self._limit = aiohttp.ClientTimeout(total=spec.seconds, sock_connect=min(spec.connect_seconds, spec.seconds))
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
@@ -44,15 +49,13 @@ class HttpTransport(Transport):
         spec = self._spec
         if ctx.deadline is not None and ctx.deadline <= self._clock.monotonic():
             raise DeadlineExceeded(f"no time was left to ask the upstream {spec.name}")
-        # The caller's own deadline is the ladder's business: a caller in a hurry is no fault of the upstream.
-        limit = aiohttp.ClientTimeout(total=spec.seconds, sock_connect=min(spec.connect_seconds, spec.seconds))
         try:
             async with self._pool().post(
                 # As it is signed, to the byte.
                 URL(spec.base + wire.path, encoded=True),
                 data=wire.body,
                 headers=await self._headers(ctx, wire),
-                timeout=limit,
+                timeout=self._limit,
                 allow_redirects=False,
             ) as response:
                 yield _HttpResponse(response, spec)
