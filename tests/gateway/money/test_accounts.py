@@ -6,20 +6,24 @@ import asyncio
 import csv
 import io
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from stanchion.core.context import Context, Effect
 from stanchion.core.errors import BudgetExceeded, Conflict, InvalidInput, Misconfigured, NotFound
+from stanchion.core.storage import Journal
+from stanchion.core.storage.open import open_database
 from stanchion.gateway.contract.calls import Usage
 from stanchion.gateway.contract.money import Accounts, BudgetSpec, Limit, Spend
 from stanchion.gateway.money.documents import invoice_csv, rows_as
 from stanchion.gateway.money.service import MoneyService
 from stanchion.gateway.money.tables import counters
 
-from .conftest import NOON, Bench, caller
+from .conftest import NOON, SCHEMA, Bench, caller
 
 DAY = timedelta(days=1)
 ONE = (Limit("day", requests=1),)
@@ -130,11 +134,42 @@ async def test_changes_at_the_same_moment_all_get_versions_of_their_own(bench: B
     assert sorted(state.version for state in made) == list(range(1, 11))
 
 
-async def test_a_change_tells_the_audit_log_its_name_and_version(bench: Bench) -> None:
-    service = await bench.service()
-    effect = Effect("gateway:write_budget", "write", "Budget::*", "t1", "key:ada", "r", "t")
-    await service.put_budget(caller(effect=effect), BudgetSpec("mine", limits=ONE))
-    assert effect.facts == {"name": "mine", "version": 1}
+class Noted(Journal):
+    """What an audit log would have written, at the moment when it would."""
+
+    def __init__(self) -> None:
+        self.facts: list[dict[str, Any]] = []
+
+    def record(self, connection: Connection, effects: Sequence[Effect]) -> None:
+        self.facts += [dict(effect.facts) for effect in effects]
+
+    def committed(self) -> None:
+        pass
+
+
+async def test_the_audit_event_of_a_change_holds_its_name_and_version(bench: Bench) -> None:
+    journal = Noted()
+    database, given = open_database("memory:", journal=journal), bench.database
+    await database.prepare(SCHEMA)
+    bench.database = database
+    service = await bench.service(background=False)
+
+    def acting() -> Context:
+        return caller(effect=Effect("gateway:write_budget", "write", "Budget::*", "t1", "key:ada", "r", "t"))
+
+    await service.put_budget(acting(), BudgetSpec("mine", limits=ONE))
+    await service.delete_budget(acting(), "mine")
+    await service.put_team(acting(), "red", ["key:a"])
+    await service.delete_team(acting(), "red")
+    assert [(each["name"], each["version"], each["removed"]) for each in journal.facts] == [
+        ("mine", 1, False),
+        ("mine", 2, True),
+        ("red", 1, False),
+        ("red", 2, True),
+    ]
+    await bench.end(service)
+    await database.close()
+    bench.database = given
 
 
 async def test_usage_is_summed_by_what_is_asked_for(bench: Bench, ctx: Context) -> None:

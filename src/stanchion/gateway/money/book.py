@@ -122,11 +122,13 @@ class Book:
         def work(connection: Connection) -> int:
             if members is not None:
                 _enrol(connection, ctx.tenant, name, members)
-            return _append(connection, table, row, expected)
+            version = _append(connection, table, row, expected)
+            if ctx.effect is not None:  # before the transaction ends: its audit event is written in it
+                removed = bool(values.get("removed", values.get("spec") == ""))
+                ctx.effect.note(name=name, version=version, removed=removed)
+            return version
 
         version = await self._database.write(ctx, work)
-        if ctx.effect is not None:
-            ctx.effect.note(name=name, version=version)
         await self.refresh()
         return version
 
