@@ -1,7 +1,8 @@
 """Makes calls for ever, telling on stdout what was settled and what is known to be stored, until it is killed.
 
 Run as a program by test_crash.py: arguments are the URLs of the database and of the key-value store
-(where budgets are counted unless it is `memory:`), and a number that no former run had.
+(where budgets are counted unless it is `memory:`), the limit in dollars,
+and a number that no former run had.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from stanchion.gateway.contract.money import BudgetSpec, Limit, PriceSpec
 from stanchion.gateway.money.service import MoneyService
 from stanchion.gateway.money.tables import metadata
 
-# Enough for 666 calls, which a few runs use up.
-BUDGET = BudgetSpec("all", limits=(Limit("month", cost="0.02"),))
 COST = 10 * 1_000_000 + 10 * 2_000_000
 
 
@@ -42,7 +41,7 @@ async def one(service: MoneyService, name: str) -> None:
     tell("settled", name, cost)
 
 
-async def main(url: str, keyvalue: str, run: str) -> None:
+async def main(url: str, keyvalue: str, limit: str, run: str) -> None:
     clock = SystemClock()
     database = open_database(url)
     await database.prepare(Schema("gateway", metadata))
@@ -52,7 +51,7 @@ async def main(url: str, keyvalue: str, run: str) -> None:
         keyvalue=open_keyvalue(keyvalue, clock=clock),
         shared="database" if keyvalue == "memory:" else "keyvalue",
         clock=clock,
-        budgets=[BUDGET],
+        budgets=[BudgetSpec("all", limits=(Limit("month", cost=limit),))],
         prices=[price],
         catalogue=False,
     )
@@ -69,4 +68,4 @@ async def main(url: str, keyvalue: str, run: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3]))
+    asyncio.run(main(*sys.argv[1:5]))
