@@ -8,7 +8,7 @@ there. With real providers the two upstreams lose their `url` and get `credentia
 import os
 
 from stanchion import System
-from stanchion.gateway import Limit
+from stanchion.gateway import Limit, SelfConsistency
 
 app = System("model-gateway")
 
@@ -27,4 +27,15 @@ app.route("simple-classification", primary=small, fallbacks=[quick, quoter], max
 app.route("complex-reasoning", primary=deep, fallbacks=[large, quoter], max_latency_ms=5_000, max_cost="0.05")
 app.route("code-generation", primary=large, fallbacks=[deep, quoter], max_latency_ms=10_000, max_cost="0.10")
 
-app.budget("everybody", subject="key:*", limits=[Limit("day", cost="5"), Limit("minute", requests=600)])
+# The cheap model first; its answer is taken where three samples of it agree.
+app.cascade(
+    "answers",
+    steps=[small, deep],
+    verify=SelfConsistency(3),
+    calibration=os.environ.get("ANSWERS_CALIBRATION"),
+)
+
+# Addresses leave the house as tokens, cards not at all; what is labelled restricted is left to the built-in model.
+app.privacy(ask={"email": "tokenise", "card": "block"})
+
+app.budget("everybody", subject="key:*", limits=[Limit("day", cost="5"), Limit("minute", requests=6_000)])

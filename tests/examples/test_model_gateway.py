@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stanchion.core.declaration import load_declarations
-from stanchion.gateway import RouteSpec
+from stanchion.gateway import CascadeSpec, RouteSpec
 from stanchion.testing import no_network, offline
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "model_gateway"
@@ -63,3 +64,23 @@ async def test_with_no_provider_at_all_the_built_in_model_quotes(monkeypatch: py
             answer = await app._handles["route:complex-reasoning"].chat(run.ctx, asked)
     assert "\u201cThe shop opens at nine.\u201d" in answer["choices"][0]["message"]["content"]
     assert left == []
+
+
+async def test_the_cascade_report_calibrates_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRST_URL", "")
+    monkeypatch.setenv("SECOND_URL", "")
+    spec = importlib.util.spec_from_file_location("cascade_report", FOLDER / "cascade_report.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "QUESTIONS", 60)
+    monkeypatch.setattr(module, "FLOOR", 0.7)
+    assert await module.main(tmp_path) == 0
+    found = json.loads((tmp_path / "answers.json").read_text())
+    assert (found["floor"], found["examples"], len(found["thresholds"])) == (0.7, 60, 1)
+    assert (tmp_path / "answers.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setenv("ANSWERS_CALIBRATION", str(tmp_path / "answers.json"))
+    [cascade] = load_declarations(FOLDER / "system.py").of(CascadeSpec)
+    assert cascade.calibration is not None
+    assert list(cascade.calibration.thresholds) == found["thresholds"]

@@ -14,9 +14,9 @@ from stanchion.core.clock import Clock, SystemClock
 from stanchion.core.context import Context, Rights
 
 if TYPE_CHECKING:
+    from stanchion.core.declaration import Declarations
     from stanchion.core.module import Settings
     from stanchion.core.settings import HouseSettings
-    from stanchion.system import System
     from stanchion.system.house import House
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Offline:
 
 @asynccontextmanager
 async def offline(
-    app: System,
+    app: Declarations,
     *,
     tenant: str = "test",
     train: Sequence[str] = (),
@@ -122,7 +122,7 @@ def _of_modules(given: Mapping[str, Mapping[str, Any]]) -> dict[str, Settings]:
         raise Misconfigured(f"settings of modules: {error}") from None
 
 
-def _file(app: System, train: Sequence[str]) -> Path | None:
+def _file(app: Declarations, train: Sequence[str]) -> Path | None:
     """The file that declares the data of the first model to be trained."""
     from stanchion.training import TrainingSpec
 
