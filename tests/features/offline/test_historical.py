@@ -120,6 +120,23 @@ async def test_the_newest_event_known_by_then_is_taken_and_never_an_older_one_to
     assert by_event["plan"].to_pylist() == ["late", "B", "B", "B", "B", None]
 
 
+async def test_corrections_count_in_a_file_that_had_none_before(make: Make, tmp_path: Path) -> None:
+    made = make(view(tmp_path, [event(1, 1, "first")]))
+    asked = spine(days(2), customer=[1])
+    assert (await join(made, asked, as_of="event"))["plan"].to_pylist() == ["first"]
+    assert (await join(made, asked, as_of="event"))["plan"].to_pylist() == ["first"]
+    view(tmp_path, [event(1, 1, "corrected", known=4), event(1, 1, "first"), event(1, 1, "wrong", known=3)])
+    assert (await join(made, asked, as_of="event"))["plan"].to_pylist() == ["corrected"]
+
+
+async def test_corrections_count_beyond_the_stretch_that_had_none(make: Make, tmp_path: Path) -> None:
+    rows = [event(1, 1, "first"), event(1, 8, "later"), event(1, 8, "corrected", known=9), event(1, 8, "wrong")]
+    made = make(view(tmp_path, rows))
+    assert (await join(made, spine(days(2), customer=[1]), as_of="event"))["plan"].to_pylist() == ["first"]
+    wide = spine(days(2, 9), customer=[1, 1])
+    assert (await join(made, wide, as_of="event"))["plan"].to_pylist() == ["first", "corrected"]
+
+
 async def test_keys_are_the_same_as_text_and_as_numbers(make: Make, tmp_path: Path) -> None:
     made = make(view(tmp_path, [event(1, 1, "a"), event(12, 1, "b")]))
     for keys in ([12, 1, 3], ["12", "1", "01"], pa.array(["12", "1", "x"]).dictionary_encode().to_pylist()):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 _PAGE = 50_000
+_KNOWN = 1_000
 
 
 class Duck(Offline):
@@ -37,6 +38,8 @@ class Duck(Offline):
         self._home = home
         self._memory_mb = memory_mb
         self._threads = threads
+        # Stretches of tables, by the version of their files, in which no entity has two rows of one moment.
+        self._single: dict[object, Span] = {}
 
     @contextmanager
     def open(self, relations: Sequence[Relation], span: Span | None) -> Iterator[Session]:
@@ -49,7 +52,7 @@ class Duck(Offline):
         with _trouble():
             link = self._connect(folders, files)
         try:
-            yield DuckSession(link, relations, self._home, span)
+            yield DuckSession(link, relations, self._home, span, self._single)
         finally:
             link.close()
 
@@ -85,12 +88,18 @@ class DuckSession(Session):
     """One connection. A table that several relations read is opened once."""
 
     def __init__(
-        self, link: duckdb.DuckDBPyConnection, relations: Sequence[Relation], home: Path, span: Span | None
+        self,
+        link: duckdb.DuckDBPyConnection,
+        relations: Sequence[Relation],
+        home: Path,
+        span: Span | None,
+        single: dict[object, Span],
     ) -> None:
         self._link = link
         self._relations = tuple(relations)
         self._home = home
         self._span = span
+        self._single = single
         self._raw: dict[str, tuple[str, Mapping[str, str]]] = {}
         self._logs: dict[int, str] = {}
         self._keys: list[str] = []
@@ -158,7 +167,7 @@ class DuckSession(Session):
         self._link.execute(f"CREATE TEMP VIEW {name} AS {self._rows(number, key)}")
         dated = number in self._logs or (plan.source is not None and plan.source.known is not None)
         versions = late and dated
-        repeated = None if versions else self._repeated(number, name)
+        repeated = None if versions else self._repeated(number, name, key)
         heads = newest(plan, name, late=versions, repeated=repeated)
         spine_key = f"k_{number}" if key == "BIGINT" else f"k_{number}::VARCHAR"
         summed = None
@@ -175,11 +184,29 @@ class DuckSession(Session):
         _, types = self._raw_of(relation)
         return "BIGINT" if is_whole(types.get(relation.plan.entity, "")) and is_whole(self._keys[number]) else "VARCHAR"
 
-    def _repeated(self, number: int, rows: str) -> str | None:
+    def _repeated(self, number: int, rows: str, key: str) -> str | None:
         """The keys and event times of which there are several rows, as a table; None if there are none."""
+        version, span = self._version(number, key), self._span
+        known = None if version is None else self._single.get(version)
+        if known is not None and span is not None and known.start <= span.start and span.end <= known.end:
+            return None
         name = f"repeated_{number}"
         self._link.execute(f"CREATE TEMP TABLE {name} AS {several(rows)}")
-        return name if self._link.execute(select("1", name, "LIMIT 1")).fetchall() else None
+        if self._link.execute(select("1", name, "LIMIT 1")).fetchall():
+            return name
+        if version is not None and span is not None:
+            if len(self._single) >= _KNOWN:
+                self._single.clear()
+            self._single[version] = span
+        return None
+
+    def _version(self, number: int, key: str) -> object | None:
+        """What tells whether the keys and event times of a relation are still the same; None if nothing does."""
+        relation = self._relations[number]
+        if relation.table is None or relation.source is None or number in self._logs:
+            return None
+        files = places.version(relation.table, self._home)
+        return None if files is None else (files, relation.plan.entity, relation.source.time, key)
 
     def _rows(self, number: int, key: str) -> str:
         """The relation as SQL: from the table, from the log, or from both."""

@@ -40,6 +40,22 @@ def readable(table: Table, home: Path) -> tuple[list[str], list[str]]:
     return ([str(path)], []) if path.is_dir() else ([], [str(path)])
 
 
+def version(table: Table, home: Path) -> tuple[tuple[str, int, int, int], ...] | None:
+    """What changes whenever the table's files do; None where that cannot be told."""
+    if table.format not in ("parquet", "csv"):
+        return None
+    path = local(table, home)
+    if path.is_dir():
+        files = sorted(path.glob(f"*.{table.format}"))
+    else:
+        wild = next((i for i, part in enumerate(path.parts) if any(mark in part for mark in _WILD)), None)
+        if wild is not None:
+            return None
+        files = [path]
+    found = [(file, file.stat()) for file in files]
+    return tuple((str(file), each.st_mtime_ns, each.st_size, each.st_ino) for file, each in found)
+
+
 def scan(source: SourceSpec, table: Table, home: Path) -> str:
     """The SQL that reads files."""
     path = local(table, home)
