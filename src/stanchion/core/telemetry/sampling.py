@@ -13,7 +13,7 @@ class RateSampler:
 
     def __init__(self, *, share: float, per_second: float, clock: Callable[[], float]) -> None:
         self._below = int(share * 0x1_0000_0000)
-        self._per_second = per_second
+        self._per_second, self._most = per_second, max(1.0, per_second)
         self._clock = clock
         self._tokens = per_second
         self._refilled = clock()
@@ -24,7 +24,8 @@ class RateSampler:
         if int(trace_id[-8:], 16) < self._below:
             return True
         now = self._clock()
-        self._tokens = min(max(1.0, self._per_second), self._tokens + (now - self._refilled) * self._per_second)
+        tokens = self._tokens + (now - self._refilled) * self._per_second
+        self._tokens = tokens if tokens < self._most else self._most
         self._refilled = now
         if self._tokens < 1.0:
             return False

@@ -46,9 +46,9 @@ def check_shape(shape: Sequence[int], path: str) -> None:
     """Raises InvalidInput if the shape has too many dimensions or a negative one."""
     if len(shape) > _MOST_DIMENSIONS:
         raise _refused(f"{path}.shape", f"Expected at most {_MOST_DIMENSIONS} dimensions")
-    for place, size in enumerate(shape):
-        if size < 0:
-            raise _refused(f"{path}.shape[{place}]", "Expected 0 or more")
+    if shape and min(shape) < 0:
+        place = next(place for place, size in enumerate(shape) if size < 0)
+        raise _refused(f"{path}.shape[{place}]", "Expected 0 or more")
 
 
 def check_datatype(datatype: str, path: str) -> None:

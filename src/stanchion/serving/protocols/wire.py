@@ -160,10 +160,9 @@ def _json_size(header: bytes, body: int) -> int:
 def _tensors(inputs: Sequence[_Input], blobs: memoryview) -> tuple[Tensor, ...]:
     found, used = [], 0
     for place, each in enumerate(inputs):
-        path = f"$.inputs[{place}]"
+        path, size = f"$.inputs[{place}]", None
         check_datatype(each.datatype, path)
         check_shape(each.shape, path)
-        size = None
         if each.parameters:
             check_parameters(each.parameters, f"{path}.parameters")
             size = each.parameters.get("binary_data_size")
