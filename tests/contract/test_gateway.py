@@ -24,8 +24,6 @@ from stanchion.testing.gateway import SPECS, GatewaySuite
 async def started(url: str, folder: Path) -> AsyncIterator[Any]:
     clock = SystemClock()
     database, blobs, keyvalue = open_database(url), open_blobs("memory:"), open_keyvalue("memory:", clock=clock)
-    assert MODULE.schema is not None
-    await database.prepare(MODULE.schema())
     parts = Parts(
         clock=clock,
         database=database,

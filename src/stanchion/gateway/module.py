@@ -24,6 +24,7 @@ from .contract import (
 if TYPE_CHECKING:
     from ..core.http import Routes
     from ..core.storage import Schema
+    from .dormant import Dormant
     from .ports import Transport
     from .prompts.service import PromptService
     from .service import GatewayService
@@ -51,7 +52,14 @@ class GatewaySettings(Settings):
     )
 
 
-async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService:
+async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService | Dormant:
+    """A system that declares nothing of the gateway pays nothing for it, until somebody asks for it."""
+    from .dormant import Dormant
+
+    return await _made(parts, settings) if parts.declared else Dormant(lambda: _made(parts, settings))
+
+
+async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
     from ..core.storage import Schema
     from .backends.routes import SqlRoutes
     from .cascade.desk import Cascades
@@ -65,6 +73,7 @@ async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService:
     from .service import GatewayService
     from .shield.placing import Placing
 
+    await parts.database.prepare(schema())
     await parts.database.prepare(Schema("gateway_money", metadata))
     money = MoneyService(
         database=parts.database,
@@ -145,7 +154,8 @@ def _transports(parts: Parts) -> Callable[[UpstreamSpec], Transport]:
     return made
 
 
-def _schema() -> Schema:
+def schema() -> Schema:
+    """The tables but those of money; made when the gateway is, not when its process starts."""
     from sqlalchemy import MetaData
 
     from ..core.storage import Schema
@@ -172,5 +182,4 @@ MODULE = Module(
     settings=GatewaySettings,
     declares=(UpstreamSpec, ModelSpec, RouteSpec, CascadeSpec, BudgetSpec, PriceSpec, PrivacySpec, RailSpec),
     routes=_routes,
-    schema=_schema,
 )

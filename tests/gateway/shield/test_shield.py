@@ -21,7 +21,7 @@ from stanchion.gateway.contract.calls import Account, Ask, Piece, Reply, Shape
 from stanchion.gateway.contract.privacy import PrivacySpec
 from stanchion.gateway.contract.prompts import Message, Variable
 from stanchion.gateway.contract.rails import Injection, RailSpec, Topics
-from stanchion.gateway.module import MODULE
+from stanchion.gateway.module import schema
 from stanchion.gateway.privacy.detect import Detector
 from stanchion.gateway.privacy.guard import Guard
 from stanchion.gateway.privacy.tables import tokens
@@ -132,8 +132,7 @@ class Inner:
 async def database() -> AsyncIterator[Database]:
     opened = open_database("memory:")
     await opened.prepare(SECURITY_SCHEMA)
-    assert MODULE.schema is not None
-    await opened.prepare(MODULE.schema())
+    await opened.prepare(schema())
     yield opened
     await opened.close()
 
