@@ -84,6 +84,7 @@ def test_wrong_use_is_told_with_the_next_step(
         (["--extra", "drop"], "none of refuse, ignore, keep"),
         (["--chunk", "1"], "chunk_rows"),
         (["--keep", "colour"], "colour"),
+        (["--time", "tenure_months"], "looks no features up"),
     ):
         refused = run_command(*words, *more, cwd=tmp_path)
         assert refused.returncode == 2, refused.stderr
