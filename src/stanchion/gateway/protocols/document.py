@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...core.errors import BY_CODE
 from ..contract.calls import Shape
 from .endpoints import PATHS
 
@@ -51,5 +52,14 @@ def _operation(shape: Shape) -> dict[str, Any]:
         "summary": _WORDS[shape],
         "description": "Fields that are not listed are those of the provider; they reach it as they are.",
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {"200": {"description": "The answer, in the shape of the call", "content": answers}},
+        "responses": {
+            "200": {"description": "The answer, in the shape of the call", "content": answers},
+            **{str(error.status): _problem(error.title) for error in BY_CODE.values()},
+        },
     }
+
+
+def _problem(title: str) -> dict[str, Any]:
+    """An error as the shape's clients read it, with the problem document's fields beside it."""
+    schema = {"type": "object", "required": ["error", "code", "detail"], "properties": {"error": {"type": "object"}}}
+    return {"description": title, "content": {"application/json": {"schema": schema}}}
