@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stanchion.core.context import Context, system_context
-from stanchion.core.errors import InvalidInput, NotAllowed, NotFound
+from stanchion.core.errors import InvalidInput, NotAllowed, NotFound, Unavailable
 from stanchion.core.security.tables import SECURITY_SCHEMA
 from stanchion.core.security.vault import MasterKeys, Vault
 from stanchion.core.storage.contract import Database
@@ -230,6 +230,18 @@ async def test_a_stopped_stream_ends_in_an_error_event_and_no_account(database: 
     assert b'"error"' in pieces[-1].data
     assert b"[DONE]" not in data
     assert all(piece.account is None for piece in pieces)
+
+
+@pytest.mark.parametrize("odd", [b'data:  {"choices": [{"delta": {"content": "' + MAIL.encode(), b"data: [1]\n\n"])
+async def test_an_event_that_cannot_be_looked_through_ends_the_stream(database: Database, odd: bytes) -> None:
+    inner = Inner(lambda ask: bytes_of(chat("Hello.")[:2]) + odd + b"\n\n")
+    pieces = []
+    with pytest.raises(Unavailable):
+        shielded = shield(database, inner, PrivacySpec(answer={"email": "redact"}))
+        async for piece in shielded.stream(CTX, ask_of("chat", "Who?")):
+            pieces.append(piece)
+    assert MAIL.encode() not in b"".join(piece.data for piece in pieces)
+    assert b'"error"' in pieces[-1].data
 
 
 async def test_whole_answers_are_treated_and_their_log_probabilities_forgotten(database: Database) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ...core.context import Context
-from ...core.errors import NotAllowed
+from ...core.errors import StanchionError
 from ...core.storage import Database
 from ..contract.calls import Ask, Piece, Reply
 from ..contract.rails import RailFinding
@@ -60,7 +60,7 @@ class Shield:
         return replace(reply, account=replace(reply.account, flags=_names(checked)))
 
     async def stream(self, ctx: Context, ask: Ask, inner: Stream) -> AsyncGenerator[Piece, None]:
-        """The streamed answer likewise. What is stopped after its beginning ends in an error event and NotAllowed."""
+        """The streamed answer likewise. What is stopped after its beginning ends in an error event, then raises."""
         checked = await self.checked(ctx, ask)
         shielded = None
         if self._watches(checked):
@@ -70,7 +70,7 @@ class Shield:
                 if shielded is not None:
                     try:
                         piece = await _passed(shielded, piece, checked)
-                    except NotAllowed as error:
+                    except StanchionError as error:
                         yield Piece(failing(ctx, ask.shape, error))
                         raise
                 if checked.findings and piece.account is not None:

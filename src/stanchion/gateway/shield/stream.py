@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...core.errors import Unavailable
 from ..contract.calls import Shape
 from ..contract.rails import RailFinding
 from ..wire.sse import SseReader, event
@@ -40,7 +41,7 @@ class ShieldedStream:
         self.findings: list[RailFinding] = []
 
     async def feed(self, data: bytes) -> bytes:
-        """The events that these bytes complete, as they may be given. Raises NotAllowed."""
+        """The events that these bytes complete, as they may be given. Raises NotAllowed, Unavailable."""
         return b"".join([await self._event(each.name, each.data) for each in self._reader.feed(data)])
 
     async def close(self) -> bytes:
@@ -49,10 +50,10 @@ class ShieldedStream:
         return late + await self._ended((), [])
 
     async def _event(self, name: str, data: bytes) -> bytes:
-        if not data.startswith(b"{"):
-            # `[DONE]`: all that was held back must come before it.
+        if data.strip() == b"[DONE]":
+            # All that was held back must come before it.
             return await self._ended((), []) + event(data, name)
-        document = msgspec.json.decode(data)
+        document = _document(data)
         slots = words.delta(self._shape, document)
         changed = [await self._passed(slot, name, data) for slot in slots]
         lanes = words.ended(self._shape, document)
@@ -101,7 +102,7 @@ class ShieldedStream:
 
     def _late(self, name: Lane, lane: _Lane, rest: str) -> bytes:
         title, data = lane.last
-        document = msgspec.json.decode(data)
+        document = _document(data)
         for slot in words.delta(self._shape, document):
             slot.put(rest if slot.lane == name else "")
         for choice in document.get("choices", ()) if self._shape in _CHOICES else ():
@@ -109,6 +110,17 @@ class ShieldedStream:
         words.forget_tokens(document)
         document.pop("usage", None)
         return event(_encode(document), title)
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    """What cannot be read cannot be looked through, so it is not passed on. Raises Unavailable."""
+    try:
+        document = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unavailable("the upstream sent an event that is no JSON") from error
+    if not isinstance(document, dict):
+        raise Unavailable("the upstream sent an event that is no object")
+    return document
 
 
 def _only_words(shape: Shape, document: dict[str, Any]) -> bool:
