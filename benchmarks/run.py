@@ -1,7 +1,7 @@
 """Runs every benchmark that has a target, says which targets hold, and keeps the figures with the machine's.
 
-Run: python benchmarks/run.py [--data DATA] [--quick] [--only NAME] [--note TEXT]. It takes about fifteen minutes
-(`--quick`: five, with figures too noisy to quote) and wants the machine for itself. Figures go to
+Run: python benchmarks/run.py [--data DATA] [--quick] [--only NAME] [--note TEXT]. It takes about twenty-five minutes
+(`--quick`: eight, with figures too noisy to quote) and wants the machine for itself. Figures go to
 benchmarks/results/DATE-CPU.json, and benchmarks/tables.py makes the tables of the guide from them. A benchmark that
 fails or takes too long is told with its reason, its servers are ended, and the others go on. The exit code is 1 if a
 target is missed or a benchmark failed; a rival that does not install here is told and misses nothing.
@@ -32,7 +32,18 @@ EXAMPLE = HERE.parent / "examples" / "churn" / "system.py"
 sys.path.insert(0, str(HERE / "serving"))
 from process import stanchion, stopped  # noqa: E402 - lies beside the servers
 
-NAMED = ("stanchion", "uvicorn", "uvloop", "httptools", "starlette", "msgspec", "onnxruntime", "numpy", "sqlalchemy")
+NAMED = (
+    "stanchion",
+    "aiohttp",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "starlette",
+    "msgspec",
+    "onnxruntime",
+    "numpy",
+    "sqlalchemy",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,16 @@ def feast(store: str, count: int) -> Target:
     path = (store, f"entities_{count}", "cpu_ratio")
     what = f"Feast, {store}, {count} {'entity' if count == 1 else 'entities'}: CPU"
     return Target(what, "features/feast_online.py", path, "x", "at least", 8)
+
+
+def gateway(what: str, path: str, *, most: float | None = None, least: float | None = None) -> Target:
+    """A figure of the gateway beside others; `path` is BENCHMARK/KEY or BENCHMARK/GROUP/KEY."""
+    name, *steps = path.split("/")
+    unit = "ms" if steps[-1].endswith("_ms") else "x"
+    about = f"Gateway: {what}", f"gateway/{name}.py", tuple(steps), unit
+    if most is not None:
+        return Target(*about, "at most", most)
+    return Target(*about) if least is None else Target(*about, "at least", least)
 
 
 def stage(what: str, name: str, most: float | None) -> Target:
@@ -122,6 +143,17 @@ TARGETS = (
     Target("Memory, idle", "serving/footprint.py", ("idle_mb",), "MB", "at most", 250),
     Target("Memory after 1,000 requests", "serving/footprint.py", ("after_requests_mb",), "MB", "at most", 250),
     Target("Memory after the console", "serving/footprint.py", ("after_console_mb",), "MB", "at most", 250),
+    gateway("LiteLLM's requests/s", "calls/at_once/times_litellm", least=40),
+    gateway("LiteLLM's CPU", "calls/at_once/part_of_litellm_cpu", most=0.025),
+    gateway("CPU of the least that passes on", "calls/at_once/cpu_ratio", most=2.2),
+    gateway("20 ms upstream, of direct requests/s", "calls/in_20_ms/stanchion_of_direct", least=0.85),
+    gateway("streams, CPU of the least that passes on", "calls/streams/cpu_ratio", most=2.5),
+    gateway("streams, LiteLLM's CPU", "calls/streams/part_of_litellm_cpu"),
+    gateway("exact cache hit, CPU of a bare handler", "calls/cached/cpu_ratio", most=1.5),
+    gateway("with a privacy policy, CPU of without", "calls/private/cpu_ratio"),
+    gateway("added at 200/s, p50", "steady/stanchion_added_p50_ms", most=1),
+    gateway("added at 200/s, p99", "steady/stanchion_added_p99_ms", most=5),
+    gateway("memory after, of before", "memory/growth", most=1.05),
     Target("Audit, events appended", "core/audit.py", ("append_per_second",), "/s", "at least", 10_000),
     Target("Audit, events verified", "core/audit.py", ("verify_per_second",), "/s", "at least", 100_000),
 )
@@ -147,6 +179,9 @@ SCRIPTS = (
     Script("serving/predictions.py", ("--rounds", "5", "--seconds", "5"), SHORT, trained=True),
     Script("serving/rivals.py", quick=SHORT, seconds=900),
     Script("features/feast_online.py", quick=("--rounds", "1", "--seconds", "0.3"), seconds=420),
+    Script("gateway/calls.py", ("--rounds", "3", "--seconds", "5"), SHORT, seconds=900),
+    Script("gateway/steady.py", quick=SHORT),
+    Script("gateway/memory.py", quick=("--requests", "2000", "--broken", "200"), seconds=420),
     Script("serving/real_time.py", quick=("--seconds", "5")),
     Script("serving/v2.py", ("--rounds", "3", "--seconds", "5"), SHORT, trained=True),
     Script("serving/caching.py", quick=("--calls", "2000")),

@@ -1,4 +1,4 @@
-"""Makes the tables of the guide from a kept run: one of targets, and one each of servers, feature stores and stages.
+"""Makes the tables of the guide from a kept run: of targets, servers, feature stores, gateways and stages.
 
 Run: python benchmarks/tables.py benchmarks/results/FILE.json [--write]. With `--write` they replace what stands between
 the two marks in docs/guide/benchmarks.md; without it they are printed.
@@ -26,6 +26,20 @@ STAGES = {
     "whole_of_100": "whole call, 100 instances",
     "driver_late": "of a whole call: the driver itself was late",
 }
+GATEWAYS = {
+    "at_once": "upstream without delay",
+    "in_20_ms": "upstream of 20 ms",
+    "streams": "streams of 50 chunks",
+    "cached": "exact cache hit",
+    "private": "with a privacy policy",
+}
+SIDES = {
+    "stanchion": "Stanchion",
+    "private": "Stanchion, privacy",
+    "passing": "the least that passes on",
+    "direct": "the upstream itself",
+    "bare": "bare handler",
+}
 WORDS = {None: "not measured", True: "holds", False: "missed"}
 
 
@@ -42,6 +56,7 @@ def made(run: dict[str, Any], name: str) -> str:
         "Targets": targets(run["targets"]),
         "Beside other servers": servers(figures.get("serving/rivals.py", {})),
         "Beside Feast": stores(figures.get("features/feast_online.py", {})),
+        "Beside other gateways": gateways(figures.get("gateway/calls.py", {})),
         "The real-time path": stages(figures.get("serving/real_time.py", {})),
     }
     tables = [f"### {title}\n\n{table}" for title, table in found.items() if table]
@@ -106,6 +121,23 @@ def stores(found: dict[str, Any]) -> str:
                 ours, theirs = f"{row['stanchion_cpu_us']:,.0f} us", f"{row['feast_cpu_us']:,.0f} us"
                 cells.append((f"{store}, entities: {count}", ours, theirs, f"{row['cpu_ratio']:.1f} x"))
     return _table(("", "Stanchion, CPU a read", f"Feast {found.get('version', '')}, CPU a read", "ratio"), cells)
+
+
+def gateways(found: dict[str, Any]) -> str:
+    """Each load with everybody that was asked in its rounds, and Stanchion's CPU beside theirs."""
+    rival = found.get("litellm", {})
+    sides = {**SIDES, "litellm": f"LiteLLM {rival.get('version', '')}"}
+    cells: list[Sequence[str]] = []
+    for name, words in GATEWAYS.items():
+        asked = {side: each for side, each in found.get(name, {}).items() if side in sides}
+        for side, each in asked.items():
+            times = (f"{each['p50_ms']:,.1f} ms", f"{each['p99_ms']:,.1f} ms")
+            cells.append(
+                (words, sides[side], f"{each['requests_per_second']:,.0f}", f"{each['cpu_us']:,.0f} us", *times)
+            )
+    if "missing" in rival:
+        cells.append(("", sides["litellm"], "not measured: " + rival["missing"].splitlines()[-1][:120], *[""] * 3))
+    return _table(("", "", "requests/s", "CPU", "median", "99th percentile"), cells)
 
 
 def stages(found: dict[str, Any]) -> str:

@@ -90,11 +90,11 @@ def calls(count: int, first: int) -> list[Call]:
     return made
 
 
-async def stream(server: Server, asked: list[Call], rate: float) -> None:
+async def stream(server: Server, asked: list[Call], rate: float, path: str = PREDICTIONS) -> None:
     """Ask each at its moment; a call for which no connection is free waits, and its time runs."""
     place = urlsplit(server.url)
     head = (
-        f"POST {PREDICTIONS} HTTP/1.1\r\nhost: {place.netloc}\r\nauthorization: Bearer {server.key}\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: {place.netloc}\r\nauthorization: Bearer {server.key}\r\n"
         "content-type: application/json\r\n"
     ).encode()
     links = [
