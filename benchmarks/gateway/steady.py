@@ -38,10 +38,10 @@ def added(loads: dict[str, Load], *, rate: float, rounds: int, seconds: float) -
             found[name].append(measured(each, rate=rate, seconds=seconds))
     figures: dict[str, float] = {}
     for place, words in enumerate(("p50", "p99")):
-        for name, each in found.items():
-            figures[f"{name}_{words}_ms"] = median(times[place] for times in each)
+        for name, rows in found.items():
+            figures[f"{name}_{words}_ms"] = median(times[place] for times in rows)
             if name != "direct":
-                more = [times[place] - bare[place] for times, bare in zip(each, found["direct"], strict=True)]
+                more = [times[place] - bare[place] for times, bare in zip(rows, found["direct"], strict=True)]
                 figures[f"{name}_added_{words}_ms"] = median(more)
     return figures
 
