@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from stanchion.core.clock import SystemClock
 from stanchion.core.context import Context, Effect, system_context
@@ -52,11 +53,16 @@ class Rig:
 
     async def fill(self, count: int, *, tenant: str = "acme") -> None:
         """Record so many events (at most 250) in one commit, and wait until they are signed for."""
-        before, queued = self.size, threading.Event()
-        # The writer is held until all are asked for: it would else commit the first alone, under another checkpoint.
-        holder = asyncio.create_task(
-            self.db.write(system_context(tenant, task="hold"), lambda connection: queued.wait(10) and None)
-        )
+        before, held, queued = self.size, threading.Event(), threading.Event()
+
+        def hold(connection: Connection) -> None:
+            held.set()
+            queued.wait(60)
+
+        # The writer is held until all are asked for: it would else commit some apart, under another checkpoint. It must
+        # be at it before the first is asked for, or it takes as many along as happen to be there.
+        holder = asyncio.create_task(self.db.write(system_context(tenant, task="hold"), hold))
+        await until(held.is_set)
         events = [asyncio.create_task(self.log.record(self.effect(n, tenant=tenant), "done")) for n in range(count)]
         await asyncio.sleep(0)
         queued.set()

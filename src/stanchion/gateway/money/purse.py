@@ -67,6 +67,7 @@ class MoneyPurse(Purse):
         self._covering: dict[tuple[str, Call], tuple[Gauge, ...]] = {}
         self._turns: dict[Counter, asyncio.Lock] = {}
         self._taking: set[asyncio.Task[None]] = set()
+        self._busy: dict[Counter, asyncio.Future[None]] = {}
         self.gauges: dict[Counter, Gauge] = {}
         self.open: dict[int, Held] = {}
         self.late: list[tuple[Counter, Span, int]] = []
@@ -177,7 +178,9 @@ class MoneyPurse(Purse):
 
     async def obtain_ahead(self, wanted: Sequence[tuple[Gauge, Account]]) -> None:
         """Take allowances before a call needs them. Raises Unavailable."""
-        await self._take([(gauge, account, 0) for gauge, account in wanted])
+        needs = [(gauge, account, 0) for gauge, account in wanted if gauge.counter not in self._busy]
+        if needs:
+            await self._take(needs, self._begun(needs))
 
     def _pay(self, held: Held, used: Amounts) -> None:
         """Replace what was set aside by what was used. Nothing here waits or fails."""
@@ -219,20 +222,29 @@ class MoneyPurse(Purse):
         """Take what is missing from the shared count. Raises BudgetExceeded."""
         # Of many calls that find the same allowance used up one asks, and the others find what it was given.
         async with self._turns.setdefault(short[0][0].counter, asyncio.Lock()):
+            # What another take brings may be all that is missing, and what it took must not be taken for used up.
+            while under_way := [self._busy[gauge.counter] for gauge, _ in short if gauge.counter in self._busy]:
+                await asyncio.wait(under_way)
             needs = [(gauge, account, amounts[gauge.place] - account.free) for gauge, account in short]
             needs = [each for each in needs if each[2] > 0]
             self._raise_refusal(needs)
             if needs:
                 # A caller who leaves must not take an allowance along that has just been taken.
-                task = asyncio.create_task(self._take(needs))
+                task = asyncio.create_task(self._take(needs, self._begun(needs)))
                 self._taking.add(task)
                 task.add_done_callback(self._taking.discard)
                 await asyncio.shield(task)
                 self._raise_refusal([(g, a, amounts[g.place] - a.free) for g, a, _ in needs])
 
-    async def _take(self, needs: Sequence[tuple[Gauge, Account, int]]) -> None:
-        for _, account, _ in needs:
+    def _begun(self, needs: Sequence[tuple[Gauge, Account, int]]) -> asyncio.Future[None]:
+        """Mark the counters as being taken from, before anything waits."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for gauge, account, _ in needs:
             account.open += 1
+            self._busy[gauge.counter] = done
+        return done
+
+    async def _take(self, needs: Sequence[tuple[Gauge, Account, int]], done: asyncio.Future[None]) -> None:
         try:
             demands = [gauge.demand(account, need) for gauge, account, need in needs]
             grants = await self._counters.take(demands)
@@ -248,8 +260,11 @@ class MoneyPurse(Purse):
                     clears = await self._clears(gauge, account, need)
                     gauge.refusal = Refusal(grant.left, until, clears)
         finally:
-            for _, account, _ in needs:
+            for gauge, account, _ in needs:
                 account.open -= 1
+                if self._busy.get(gauge.counter) is done:
+                    del self._busy[gauge.counter]
+            done.set_result(None)
 
     def _raise_refusal(self, needs: Sequence[tuple[Gauge, Account, int]]) -> None:
         for gauge, _, need in needs:
