@@ -25,8 +25,8 @@ POSTGRES = os.environ.get("STANCHION_TEST_POSTGRES", "postgresql://postgres@127.
 REDIS = os.environ.get("STANCHION_TEST_REDIS", "redis://127.0.0.1:6379/0")
 SERVER_TESTS = Path(os.environ["STANCHION_SERVER_TESTS"]) if "STANCHION_SERVER_TESTS" in os.environ else None
 
-# How long an example takes says how busy the machine is, and nothing of the code. The examples are the same each time, so
-# that a change is judged by itself; STANCHION_SOAK=1 looks for new ones.
+# How long an example takes says how busy the machine is, and nothing of the code. The examples are the same each
+# time, so that a change is judged by itself; STANCHION_SOAK=1 looks for new ones.
 settings.register_profile(
     "stanchion",
     deadline=None,

@@ -6,7 +6,7 @@ import math
 
 
 def ticks(largest: float, *, steps: int = 4) -> tuple[float, ...]:
-    """Round numbers from 0 upwards that cover `largest` in at most `steps` + 1 steps; 0 and 1 where all is next to zero."""
+    """Round numbers from 0 upwards that cover `largest` in at most `steps` + 1 steps; 0 and 1 for next to nothing."""
     if not 1e-9 < largest < math.inf:  # below, rounding would make equal steps of different ones
         return (0.0, 1.0)
     rough = largest / steps
