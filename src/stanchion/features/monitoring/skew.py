@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from ...core.context import Context
 from ...core.errors import InvalidInput, Misconfigured, Unavailable
@@ -16,9 +16,6 @@ from ..online.plans import Plan
 from ..windows.plan import Kind, kinds_of
 from ..windows.values import inner
 from .log import Kept, VectorLog
-
-if TYPE_CHECKING:
-    pass
 
 _MOST = 10_000
 _EXAMPLES = 5
