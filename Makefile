@@ -26,6 +26,7 @@ LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generat
 	--custom-compile-command "make lock" --exclude-newer "$$(date -u -d '7 days ago' +%Y-%m-%d)"
 lock:           ## pin every dependency with its hashes, none younger than seven days
 	$(LOCK) -o requirements/base.txt
-	$(LOCK) --extra train --extra features --extra gateway -o requirements/run.txt
+	$(LOCK) --extra train --extra features --extra gateway --extra schemas --extra pipelines --extra checks -o requirements/run.txt
+	$(LOCK) --extra train --extra features --extra gateway --extra schemas --extra pipelines --extra checks --extra documents -o requirements/documents.txt
 	$(LOCK) --all-extras --group test -o requirements/test.txt
-	$(LOCK) --extra train --extra features --extra gateway --group docs -o requirements/docs.txt
+	$(LOCK) --extra train --extra features --extra gateway --extra schemas --extra pipelines --extra checks --group docs -o requirements/docs.txt

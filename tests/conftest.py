@@ -23,6 +23,8 @@ from stanchion.testing import no_network
 
 POSTGRES = os.environ.get("STANCHION_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/")
 REDIS = os.environ.get("STANCHION_TEST_REDIS", "redis://127.0.0.1:6379/0")
+NATS = os.environ.get("STANCHION_TEST_NATS", "nats://127.0.0.1:4222")
+MQTT = os.environ.get("STANCHION_TEST_MQTT", "mqtt://127.0.0.1:1883")
 SERVER_TESTS = Path(os.environ["STANCHION_SERVER_TESTS"]) if "STANCHION_SERVER_TESTS" in os.environ else None
 
 # How long an example takes says how busy the machine is, and nothing of the code. The examples are the same each
@@ -51,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _network() -> Iterator[None]:
     """Whatever a test does, it may reach this machine and the servers it was given, and nothing else."""
-    given = {urlsplit(url).hostname or "" for url in (POSTGRES, REDIS)}
+    given = {urlsplit(url).hostname or "" for url in (POSTGRES, REDIS, NATS, MQTT)}
     with no_network(allow=given) as tried:
         yield
     assert not tried, f"the test tried to reach {', '.join(sorted(set(tried)))}"
@@ -114,6 +116,42 @@ def redis_prefix(redis_url: str) -> Iterator[str]:
     with Redis.from_url(redis_url) as server:
         for key in server.scan_iter(match=prefix + "*", count=1000):
             server.delete(key)
+
+
+@pytest.fixture
+def nats_url() -> str:
+    """The URL of the NATS server, which has JetStream; keep to streams of your own and delete them."""
+    if not listening(NATS, 4222):
+        absent(f"no NATS server listens at {urlsplit(NATS).hostname}")
+    pytest.importorskip("nats", reason="the extra `nats` is not installed")
+    return NATS
+
+
+@pytest.fixture
+def mqtt_url() -> str:
+    """The URL of the MQTT broker; keep to topics of your own."""
+    if not listening(MQTT, 1883):
+        absent(f"no MQTT broker listens at {urlsplit(MQTT).hostname}")
+    pytest.importorskip("aiomqtt", reason="the extra `mqtt` is not installed")
+    return MQTT
+
+
+@pytest.fixture(scope="session")
+def kafka_servers() -> Iterator[str]:
+    """The addresses of librdkafka's mock cluster: three brokers of Kafka's protocol in this process."""
+    kafka = pytest.importorskip("confluent_kafka", reason="the extra `kafka` is not installed")
+    cluster = kafka.Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 3, "log_level": 0})
+    yield ",".join(f"{each.host}:{each.port}" for each in cluster.list_topics(timeout=60).brokers.values())
+
+
+@pytest.fixture
+def kafka_url(kafka_servers: str) -> str:
+    """The URL of a new, empty topic of the mock cluster, which makes topics when they are asked for."""
+    import confluent_kafka
+
+    name = f"stanchion-test-{secrets.token_hex(6)}"
+    confluent_kafka.Producer({"bootstrap.servers": kafka_servers}).list_topics(name, timeout=60)
+    return f"kafka://{kafka_servers}?name={name}&durable=no"
 
 
 @pytest.fixture(scope="session")

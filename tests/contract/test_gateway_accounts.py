@@ -37,6 +37,8 @@ async def test_the_accounts_answer_another_process_as_they_do_their_own(far: Any
         assert await remote.budgets(ctx) == await service.budgets(ctx)
         assert await remote.teams(ctx) == await service.teams(ctx)
         assert await remote.invoice(ctx) == await service.invoice(ctx)
+        assert await remote.invoice(ctx, tag="project") == await service.invoice(ctx, tag="project")
+        assert [each.cost for each in await remote.spent(ctx, ctx.request_id)] == [9_000_000]
         assert await remote.usage(ctx, by=["team", "key"]) == await service.usage(ctx, by=["team", "key"])
         pages = [page async for page in service.export_usage(ctx)]
         assert [page async for page in remote.export_usage(ctx)] == pages and pages[0].rows[0].cost == 9_000_000

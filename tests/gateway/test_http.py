@@ -99,6 +99,9 @@ async def test_a_broken_stream_ends_in_an_error_event_and_a_cut_connection(serve
         assert json.loads(got.strip().rpartition(b"data: ")[2])["error"]["code"] == "unavailable"
         row = await row_of(servers, answer.headers["x-request-id"])
         assert row.outcome == "unavailable"
+        assert (row.version, row.rung) == ("small", "primary")
+        assert row.cost > 0
+        assert row.tokens_in > 0
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -123,6 +126,7 @@ async def test_a_client_who_goes_away_ends_the_upstreams_work(served: Callable[.
             while not (rows := [r for r in await door.requests(servers.run.ctx, limit=9) if r.subject == "small"]):
                 await asyncio.sleep(0.05)
         assert rows[0].outcome == "cancelled"
+        assert rows[0].cost > 0
 
 
 async def test_problems_of_the_door_itself_have_the_clients_form_too(served: Callable[..., Any]) -> None:

@@ -211,6 +211,24 @@ async def test_cost_is_what_the_upstream_counted_streamed_or_not() -> None:
         assert (whole.usage.tokens_in, whole.usage.tokens_out) == (1_000, 500)
 
 
+async def test_a_declared_price_holds_for_ones_own_machines_too() -> None:
+    async with upstream("openai", Reply("Hi.", usage=Usage(tokens_in=1_000, tokens_out=500))) as one:
+        app = System("own")
+        app.price("rack", "dear-*", input_price="1", output_price="2")
+        app.price("vllm", "*", input_price="3", output_price="3")
+        app.upstream("rack", kind="vllm", url=one.url + "/v1")
+        app.upstream("other", kind="vllm", url=one.url + "/v1")
+        app.upstream("free", kind="compatible", url=one.url + "/v1", on_premises=True)
+        for name, server in (("dear-1", "rack"), ("plain", "other"), ("free", "free")):
+            app.language_model(name, upstream=server)
+        async with offline(app) as run:
+            costs = {}
+            for name in ("dear-1", "plain", "free"):
+                body = json.dumps({"model": name, "messages": HELLO}).encode()
+                costs[name] = (await run.door(Gateway).complete(run.ctx, Ask("chat", body))).account.cost
+    assert costs == {"dear-1": 2_000 * 10**6, "plain": 4_500 * 10**6, "free": 0}
+
+
 async def test_an_unknown_field_reaches_the_upstream_byte_for_byte(plain: Bench) -> None:
     own = b'"metadata":{"b" :  1e2, "a":"\\u00e9"}'
     body = b'{"model": "small", "messages":[{"role":"user","content":"Hello."}], ' + own + b"}"

@@ -21,7 +21,7 @@ OURS = [
     *SOURCES,
     *(p for d in ("tests", "examples", "benchmarks", "docs") if (ROOT / d).is_dir() for p in (ROOT / d).rglob("*.py")),
 ]
-MODULES = ("registry", "training", "serving", "features", "gateway")
+MODULES = ("registry", "training", "serving", "features", "gateway", "pipelines", "events", "review", "data")
 CORE_LINES = 9_000
 LONGEST_FILE, LONGEST_FUNCTION = 500, 60
 UNWANTED = {"utils", "util", "helpers", "helper", "common", "misc", "contrib", "v2"}
@@ -85,7 +85,8 @@ def test_a_door_lists_what_it_offers_and_nothing_else(name: str) -> None:
     door = import_module(f"stanchion.{name}")
     contract = import_module(f"stanchion.{name}.contract")
     public = {n for n, v in vars(contract).items() if _home(v).startswith(contract.__name__) and n[0] != "_"}
-    assert door.__all__ == sorted(door.__all__)
+    # Constants first, as the formatter has them.
+    assert door.__all__ == sorted(door.__all__, key=lambda one: (not one.isupper(), one))
     assert public <= set(door.__all__)
 
 

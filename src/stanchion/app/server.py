@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Many messages of one connection are held at once, of which each may be that long: far less than one body may be.
 MESSAGE_BYTES = 1 << 20
+# How many more objects there must be than at the last collection of the young, and how many of those before older ones.
+COLLECTING = (10_000, 20, 50)
 
 
 class Companion(Protocol):
@@ -142,9 +144,11 @@ async def run(
             for companion in companions:
                 await companion.start()
             # What was made to get here stays. A full collection would look at all of it, for a tenth of a second in
-            # which nothing is answered.
+            # which nothing is answered. And requests leave next to no circles behind: to look for them as often as
+            # Python does by itself is a tenth and more of what a call costs.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*COLLECTING)
             await ready()
             await stop.wait()
             draining()

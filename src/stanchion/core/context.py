@@ -124,7 +124,11 @@ class Context:
 
     def until(self, deadline: float) -> Context:
         """This Context with the earlier of its own deadline and `deadline`."""
-        return self if self.deadline is not None and self.deadline <= deadline else replace(self, deadline=deadline)
+        if self.deadline is not None and self.deadline <= deadline:
+            return self
+        # Made by hand, for a third of what `replace` costs: every rung of a ladder has a limit of its own.
+        whose = (self.tenant, self.principal, self.rights)
+        return Context(*whose, deadline, self.budget, self.trace, self.labels, self.request_id, self.effect)
 
     def labelled(self, *labels: Sensitivity) -> Context:
         """This Context with `labels` added: sensitivity only ever grows along a call."""

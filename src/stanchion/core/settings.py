@@ -60,7 +60,8 @@ class ModulesSettings(Settings):
     """Which modules this process holds."""
 
     enabled: tuple[str, ...] = Field(
-        ("gateway", "features", "registry", "training", "serving"), description="Modules built in this process."
+        ("events", "pipelines", "review", "data", "gateway", "features", "registry", "training", "serving"),
+        description="Modules built in this process.",
     )
 
 

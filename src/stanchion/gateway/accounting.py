@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
 
 from ..core.context import Context
-from .contract.money import Accounts, BudgetSpec, BudgetState, Grouping, Invoice, SpendPage, Team, UsageLine
+from .contract.money import Accounts, BudgetSpec, BudgetState, Grouping, Invoice, Spend, SpendPage, Team, UsageLine
 
 
 class Accounting(Accounts):
@@ -43,13 +43,17 @@ class Accounting(Accounts):
         start: date | None = None,
         end: date | None = None,
         by: Sequence[Grouping] = ("day",),
+        tag: str = "",
     ) -> Sequence[UsageLine]:
-        return await self._accounts.usage(ctx, start=start, end=end, by=by)
+        return await self._accounts.usage(ctx, start=start, end=end, by=by, tag=tag)
+
+    async def spent(self, ctx: Context, request_id: str) -> Sequence[Spend]:
+        return await self._accounts.spent(ctx, request_id)
 
     async def invoice(
-        self, ctx: Context, *, start: date | None = None, end: date | None = None, key: str = ""
+        self, ctx: Context, *, start: date | None = None, end: date | None = None, key: str = "", tag: str = ""
     ) -> Invoice:
-        return await self._accounts.invoice(ctx, start=start, end=end, key=key)
+        return await self._accounts.invoice(ctx, start=start, end=end, key=key, tag=tag)
 
     async def export_usage(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.context import Context
 from ..core.contract import methods
-from .contract import Gateway, LanguageModel, RouteView
+from .contract import Gateway, LanguageModel, RouteView, ToolView, UpstreamView
 
 
 class Dormant:
@@ -29,6 +29,14 @@ class Dormant:
 
     async def routes(self, ctx: Context) -> Sequence[RouteView]:
         """A route needs a model."""
+        return ()
+
+    async def upstreams(self, ctx: Context) -> Sequence[UpstreamView]:
+        """None are declared."""
+        return ()
+
+    async def tools(self, ctx: Context) -> Sequence[ToolView]:
+        """No server is declared."""
         return ()
 
     async def stop(self) -> None:

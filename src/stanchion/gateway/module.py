@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from .contract import (
     PrivacySpec,
     RailSpec,
     RouteSpec,
+    ToolServerSpec,
     UpstreamSpec,
 )
 
@@ -25,10 +27,16 @@ if TYPE_CHECKING:
     from ..core.http import Routes
     from ..core.storage import Schema
     from .dormant import Dormant
+    from .embedder.desk import Embedder
+    from .money.service import MoneyService
+    from .operating import Upstreams
     from .ports import Transport
     from .prompts.service import PromptService
+    from .routing.served import Served
     from .service import GatewayService
     from .shield.desk import Shield
+    from .shield.placing import Placing
+    from .tools.desk import ToolDesk
 
 
 T = TypeVar("T")
@@ -63,11 +71,11 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
     from ..core.storage import Schema
     from .backends.routes import SqlRoutes
     from .cascade.desk import Cascades
-    from .money.service import MoneyService
+    from .embedder.desk import Embedder
     from .money.tables import metadata
     from .prompts.service import PromptService
     from .routing.attempts import Attempts
-    from .routing.building import forms, models_of
+    from .routing.building import forms
     from .routing.choosing import Chooser
     from .routing.table import Table
     from .service import GatewayService
@@ -75,7 +83,37 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
 
     await parts.database.prepare(schema())
     await parts.database.prepare(Schema("gateway_money", metadata))
-    money = MoneyService(
+    money = _money(parts, settings)
+    prompts = PromptService(parts.database, parts.clock)
+    privacy = next(iter(_of(parts.declared, PrivacySpec)), None)
+    cascades = _of(parts.declared, CascadeSpec)
+    metrics = parts.metrics
+    embedder = Embedder(Path(parts.folder) / "models")
+    placing = Placing(privacy, parts.database)
+    models, upstreams = _models(parts, embedder)
+    return GatewayService(
+        Table(models, _of(parts.declared, RouteSpec)),
+        Chooser(money.prices, output_tokens=settings.output_tokens, drained=upstreams.drained),
+        Attempts(clock=parts.clock, purse=money),
+        money=money,
+        prompts=prompts,
+        shield=_shield(parts, privacy, prompts),
+        placing=placing,
+        cascades=Cascades(cascades, forms(parts.clock) if cascades else {}),
+        store=SqlRoutes(parts.database, parts.clock),
+        upstreams=upstreams,
+        embedder=embedder,
+        tools=_tools(parts, placing),
+        clock=parts.clock,
+        poll_seconds=settings.poll_seconds,
+        served=lambda rung: metrics.rungs.inc("gateway", rung),
+    )
+
+
+def _money(parts: Parts, settings: GatewaySettings) -> MoneyService:
+    from .money.service import MoneyService
+
+    return MoneyService(
         database=parts.database,
         keyvalue=parts.keyvalue,
         clock=parts.clock,
@@ -86,31 +124,30 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
         catalogue=settings.price_table and any(not each.here for each in _of(parts.declared, UpstreamSpec)),
         days=settings.spend_days,
     )
-    prompts = PromptService(parts.database, parts.clock)
-    privacy = next(iter(_of(parts.declared, PrivacySpec)), None)
-    cascades = _of(parts.declared, CascadeSpec)
-    metrics = parts.metrics
+
+
+def _models(parts: Parts, embedder: Embedder) -> tuple[dict[str, Served], Upstreams]:
+    """The declared models, each with the state of its upstream, and the upstreams themselves."""
+    from .backends.drains import SqlDrains
+    from .operating import Upstreams
+    from .routing.building import models_of
+    from .routing.health import Health, Probes
+
+    declared, transport = _of(parts.declared, UpstreamSpec), _transports(parts, embedder)
+    health = {spec.name: Health(spec) for spec in declared}
+    transports = {spec.name: transport(spec) for spec in declared}
     models = models_of(
         _of(parts.declared, ModelSpec),
-        _of(parts.declared, UpstreamSpec),
-        transport=_transports(parts),
+        declared,
+        transport=lambda spec: transports[spec.name],
+        health=health,
         clock=parts.clock,
-        on_change=lambda view: metrics.breakers.set(view.share / 100, f"gateway:{view.name}"),
+        on_change=lambda view: parts.metrics.breakers.set(view.share / 100, f"gateway:{view.name}"),
+        prices=_of(parts.declared, PriceSpec),
     )
-    return GatewayService(
-        Table(models, _of(parts.declared, RouteSpec)),
-        Chooser(money.prices, output_tokens=settings.output_tokens),
-        Attempts(clock=parts.clock, purse=money),
-        money=money,
-        prompts=prompts,
-        shield=_shield(parts, privacy, prompts),
-        placing=Placing(privacy, parts.database),
-        cascades=Cascades(cascades, forms(parts.clock) if cascades else {}),
-        store=SqlRoutes(parts.database, parts.clock),
-        clock=parts.clock,
-        poll_seconds=settings.poll_seconds,
-        served=lambda rung: metrics.rungs.inc("gateway", rung),
-    )
+    probes = Probes([(health[name], transports[name]) for name in health], tenant=parts.tenant, clock=parts.clock)
+    store = SqlDrains(parts.database, parts.clock)
+    return models, Upstreams(list(health.values()), list(models.values()), probes, store, tenant=parts.tenant)
 
 
 def _shield(parts: Parts, privacy: PrivacySpec | None, prompts: PromptService) -> Shield:
@@ -136,19 +173,39 @@ def _of(declared: Sequence[object], kind: type[T]) -> list[T]:
     return [item for item in declared if isinstance(item, kind)]
 
 
-def _transports(parts: Parts) -> Callable[[UpstreamSpec], Transport]:
-    from ..core.security.secrets import SecretSource
-    from .backends.builtin import BuiltinTransport
+def _tools(parts: Parts, placing: Placing) -> ToolDesk:
+    """The declared servers of tools."""
     from .backends.http import HttpTransport
+    from .backends.mcp import McpServer
+    from .tools.desk import ToolDesk, ToolServer
+
+    secret, clock = _secrets(parts), parts.clock
+    declared = _of(parts.declared, ToolServerSpec)
+    reached = [(spec, HttpTransport(spec.upstream(), clock=clock, secrets=secret)) for spec in declared]
+    servers = [ToolServer(spec, McpServer(spec, transport), clock=clock) for spec, transport in reached]
+    return ToolDesk(servers, placing.server)
+
+
+def _secrets(parts: Parts) -> Callable[[str], Awaitable[str]]:
+    from ..core.security.secrets import SecretSource
 
     source = SecretSource(parts.database, parts.vault, environment=os.environ, clock=parts.clock)
 
     async def secret(reference: str) -> str:
         return (await source.resolve(reference, tenant=parts.tenant)).reveal()
 
+    return secret
+
+
+def _transports(parts: Parts, embedder: Embedder) -> Callable[[UpstreamSpec], Transport]:
+    from .backends.builtin import BuiltinTransport
+    from .backends.http import HttpTransport
+
+    secret = _secrets(parts)
+
     def made(spec: UpstreamSpec) -> Transport:
         if spec.kind == "builtin":
-            return BuiltinTransport()
+            return BuiltinTransport(embedder)
         return HttpTransport(spec, clock=parts.clock, secrets=secret)
 
     return made
@@ -159,12 +216,12 @@ def schema() -> Schema:
     from sqlalchemy import MetaData
 
     from ..core.storage import Schema
-    from .backends.tables import routes
+    from .backends.tables import drains, routes
     from .privacy.tables import tokens
     from .prompts.tables import labels, prompts
 
     whole = MetaData()
-    for table in (routes, tokens, prompts, labels):
+    for table in (routes, drains, tokens, prompts, labels):
         table.to_metadata(whole)
     return Schema("gateway", whole)
 
@@ -180,6 +237,16 @@ MODULE = Module(
     contract=Gateway,
     build=_build,
     settings=GatewaySettings,
-    declares=(UpstreamSpec, ModelSpec, RouteSpec, CascadeSpec, BudgetSpec, PriceSpec, PrivacySpec, RailSpec),
+    declares=(
+        UpstreamSpec,
+        ModelSpec,
+        RouteSpec,
+        CascadeSpec,
+        BudgetSpec,
+        PriceSpec,
+        PrivacySpec,
+        RailSpec,
+        ToolServerSpec,
+    ),
     routes=_routes,
 )

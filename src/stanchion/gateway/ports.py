@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..core.context import Context
+from ..core.values import Json
 from .contract.calls import Ask, Usage
 from .contract.specs import RouteSpec
+from .contract.tools import ToolAnswer, ToolView
 from .wire.conversation import Answer, Conversation, Step
 
 
@@ -48,8 +50,9 @@ class Form(Protocol):
 class Reader(Protocol):
     """Reads one streamed answer of an upstream."""
 
-    def feed(self, data: bytes) -> Sequence[Step]:
-        """The steps that these bytes complete. Raises Unavailable for what is not the dialect's stream."""
+    def feed(self, data: bytes) -> Iterable[Step]:
+        """The steps that these bytes complete, to be gone through once. Raises Unavailable at the place of what is not
+        the dialect's stream, behind the steps before it."""
         ...
 
     def close(self) -> Sequence[Step]:
@@ -102,6 +105,10 @@ class Transport(Protocol):
 
     def send(self, ctx: Context, wire: Wire) -> AbstractAsyncContextManager[Response]:
         """POST it. Raises Unavailable where no connection is made, DeadlineExceeded with the caller's time."""
+        ...
+
+    async def probe(self, ctx: Context, path: str) -> int:
+        """The status of a GET of the path. Raises Unavailable, DeadlineExceeded."""
         ...
 
     async def close(self) -> None:
@@ -192,4 +199,36 @@ class RouteStore(Protocol):
 
     async def put(self, ctx: Context, name: str, spec: RouteSpec | None, *, after: int) -> int:
         """Keep a new version behind `after`, the newest one (0: none); its number. Raises Conflict."""
+        ...
+
+
+class DrainStore(Protocol):
+    """Keeps which upstreams are drained."""
+
+    async def load(self) -> Set[tuple[str, str]]:
+        """Tenant and upstream of each that is drained now."""
+        ...
+
+    async def changes(self) -> int:
+        """A number that grows with every change of any process."""
+        ...
+
+    async def put(self, ctx: Context, upstream: str, *, drained: bool) -> None:
+        """Keep a change of the caller's tenant. Raises Conflict where another is made at the same moment."""
+        ...
+
+
+class ToolSource(Protocol):
+    """A server of tools."""
+
+    async def tools(self, ctx: Context) -> Sequence[ToolView]:
+        """Every tool it has. Raises Unavailable, DeadlineExceeded."""
+        ...
+
+    async def call(self, ctx: Context, name: str, arguments: Mapping[str, Json]) -> ToolAnswer:
+        """Call a tool by its name at the server, once. Raises InvalidInput, NotFound, Unavailable, DeadlineExceeded."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
         ...

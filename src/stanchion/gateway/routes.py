@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,12 +13,16 @@ from ..core.context import Context
 from ..core.errors import InvalidInput, Misconfigured
 from ..core.http import Routes, context_of
 from ..core.values import Json
-from .contract import Ask, Gateway, Plan, RouteSpec, RouteView, RungView, Shape
+from .contract import Ask, Balance, Gateway, Plan, RouteSpec, RouteView, RungView, Shape, SimilarSpec
 from .money.routes import add_accounts
 from .protocols.document import document
 from .protocols.endpoints import call_routes
+from .protocols.mcp import document as mcp_document
+from .protocols.mcp import mcp_routes
 from .protocols.problems import writers
 from .protocols.prompts import add_prompts
+from .protocols.tools import add_tools
+from .protocols.upstreams import add_upstreams
 
 Caller = Annotated[Context, Depends(context_of)]
 RouteName = Annotated[str, Path(description="The name of a route, without `route:`.")]
@@ -28,6 +33,15 @@ class Body(BaseModel):
     """A request's body: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class SimilarItem(Body):
+    """When two questions match."""
+
+    embedder: str = Field(description="The model of embeddings.")
+    sure: float = Field(0.97, gt=0, le=1, description="The cosine from which they match.")
+    unsure: float = Field(0.9, gt=0, le=1, description="The cosine from which a second check decides.")
+    check: str = Field("", description="The model that is asked then; empty: their words must be the same.")
 
 
 class RouteRequest(Body):
@@ -42,6 +56,8 @@ class RouteRequest(Body):
     attempts: int = Field(1, ge=1, le=10, description="Calls to one model.")
     hedge_ms: int | None = Field(None, ge=1, description="Milliseconds before the next model is asked as well.")
     cache_seconds: int | None = Field(None, ge=1, description="How long the same request has the same answer.")
+    similar: SimilarItem | None = Field(None, description="Answer questions that ask the same in other words.")
+    balance: Balance = Field("", description="Order the models for each call by `latency` or `cost`.")
 
 
 class RouteItem(RouteRequest):
@@ -70,9 +86,12 @@ def routes(gateway: Gateway) -> Routes:
     """The routes over a gated gateway."""
     api = APIRouter(prefix="/v1/gateway", tags=["gateway"])
     _managed(api, gateway)
+    add_upstreams(api, gateway)
     add_accounts(api, gateway)
     add_prompts(api, gateway)
-    return Routes(api=api, hot=call_routes(gateway), paths=document(), problems=writers())
+    add_tools(api, gateway)
+    hot = [*call_routes(gateway), *mcp_routes(gateway)]
+    return Routes(api=api, hot=hot, paths={**document(), **mcp_document()}, problems=writers())
 
 
 def _managed(api: APIRouter, gateway: Gateway) -> None:
@@ -102,7 +121,9 @@ def _managed(api: APIRouter, gateway: Gateway) -> None:
 def _spec(name: str, body: RouteRequest) -> RouteSpec:
     """Raises InvalidInput for a route that cannot be."""
     try:
-        return RouteSpec(name=name, **{**body.model_dump(), "fallbacks": tuple(body.fallbacks)})
+        similar = None if body.similar is None else SimilarSpec(**body.similar.model_dump())
+        given = {**body.model_dump(), "fallbacks": tuple(body.fallbacks), "similar": similar}
+        return RouteSpec(name=name, **given)
     except Misconfigured as error:
         raise InvalidInput(error.detail, next_step=error.hint) from error
 
@@ -122,4 +143,6 @@ def _item(view: RouteView) -> RouteItem:
         attempts=spec.attempts,
         hedge_ms=spec.hedge_ms,
         cache_seconds=spec.cache_seconds,
+        balance=spec.balance,
+        similar=None if spec.similar is None else SimilarItem(**asdict(spec.similar)),
     )

@@ -8,7 +8,8 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..core.clock import Clock
 from ..core.context import Context
@@ -17,27 +18,38 @@ from ..core.resilience import Decline, Hedge, Ladder, Rung, Step
 from .accounting import Accounting
 from .caching import Answers
 from .cascade.desk import PREFIX, Cascades
-from .contract.calls import Account, Ask, Piece, Reply
+from .contract.calls import Account, Ask, Piece, Reply, Usage
 from .contract.cascade import CalibrationStep, Example, Outcome, RouterReport
 from .contract.gateway import Gateway, LanguageModel, Plan, PlannedRung, RouteView
 from .contract.privacy import highest
 from .contract.specs import RouteSpec
+from .embedder.desk import Embedder
+from .installing import Installing
 from .money.service import MoneyService
+from .operating import Operating, Upstreams
 from .ports import RouteStore
 from .prompting import Prompting
 from .prompts.service import PromptService
 from .routing.asked import Asked, read
 from .routing.attempts import Attempts
+from .routing.balancing import balanced
 from .routing.choosing import Candidate, Chooser, Refused, nobody
 from .routing.failing import failing
 from .routing.served import Served
 from .routing.table import Table, Target
 from .shield.desk import Shield
 from .shield.placing import Placing
+from .tools.desk import ToolDesk, Tooling
+from .wire.peek import peek_of
+
+if TYPE_CHECKING:
+    from .similar.desk import Similar
 
 T = TypeVar("T")
 Attempt = Callable[[Context, Asked, Target, Candidate, int], Awaitable[T]]
+_MOST_LADDERS = 1_000
 _SHARE = 2 / 3  # of a route's time, for a model with others behind it
+_UNUSED = Usage()
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +63,7 @@ class _Call:
     budget: BudgetExceeded | None = None
 
 
-class GatewayService(Accounting, Prompting, Gateway):
+class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Gateway):
     """Sends calls to models along their routes. `start` and `stop` frame its life."""
 
     def __init__(
@@ -66,16 +78,23 @@ class GatewayService(Accounting, Prompting, Gateway):
         placing: Placing,
         cascades: Cascades,
         store: RouteStore,
+        upstreams: Upstreams,
+        embedder: Embedder,
+        tools: ToolDesk,
         clock: Clock,
         poll_seconds: float = 1.0,
         served: Callable[[str], None] = lambda rung: None,
     ) -> None:
         Accounting.__init__(self, money)
         Prompting.__init__(self, prompts)
+        Operating.__init__(self, upstreams)
+        Installing.__init__(self, embedder)
+        Tooling.__init__(self, tools)
         self._shield = shield
         self._placing = placing
         self._cascades = cascades
         self._answers = Answers(clock)
+        self._alike: Similar | None = None
         self._money = money
         self._table = table
         self._chooser = chooser
@@ -84,6 +103,7 @@ class GatewayService(Accounting, Prompting, Gateway):
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._served = served
+        self._ladders: dict[tuple[object, ...], tuple[Target, object]] = {}
         self._newest: dict[tuple[str, str], int] = {}
         self._seen = -1
         self._follower: asyncio.Task[None] | None = None
@@ -93,6 +113,7 @@ class GatewayService(Accounting, Prompting, Gateway):
         await self._refresh()
         # A system without models has nothing to count, and no background work.
         if self._table.models:
+            await self._upstreams.start()
             await self._money.start()
             if any(served.declared_price is None for served in self._table.models.values()):
                 # The first call would wait a second for the table otherwise.
@@ -105,6 +126,8 @@ class GatewayService(Accounting, Prompting, Gateway):
             self._follower.cancel()
             await asyncio.gather(self._follower, return_exceptions=True)
             await self._money.stop()
+            await self._upstreams.stop()
+        await self._tools.close()
         for transport in {id(m.transport): m.transport for m in self._table.models.values()}.values():
             await transport.close()
 
@@ -119,20 +142,33 @@ class GatewayService(Accounting, Prompting, Gateway):
                 yield piece
 
     async def _complete(self, ctx: Context, ask: Ask) -> Reply:
+        known = self._table.found(ctx.tenant, peek_of(ask).model)
+        if known is not None and (kept := self._answers.kept(ctx, ask, known)) is not None:
+            return kept
         asked = read(ask)
         if asked.model.startswith(PREFIX):
             return await self._cascades.complete(ctx, asked.model, ask, self._complete)
         if asked.streams:
             raise InvalidInput("the request asks for a stream", next_step="Leave `stream` out, or read the stream.")
         target = self._table.find(ctx.tenant, asked.model)
-        return await self._answers.get(ctx, asked, target, lambda: self._answered(ctx, asked))
+        if target.spec.similar is None:
+            return await self._answers.get(ctx, ask, target, lambda: self._answered(ctx, asked))
+        return await self._similar().get(ctx, ask, target, lambda: self._answered(ctx, asked))
+
+    def _similar(self) -> Similar:
+        """Loaded with its first use: most systems have no such route."""
+        if self._alike is None:
+            from .similar.desk import Similar
+
+            self._alike = Similar(self._clock, self._complete)
+        return self._alike
 
     async def _answered(self, ctx: Context, asked: Asked) -> Reply:
         call = await self._call(ctx, asked)
         step = await self._climb(ctx, call, self._attempts.whole)
         done = step.value
-        account = _account(call, done.candidate, step, finish=done.answer.finish)
-        return Reply(done.answer.body, replace(account, usage=done.usage, cost=done.cost))
+        told = _account(call, done.candidate, step, finish=done.answer.finish, usage=done.usage, cost=done.cost)
+        return Reply(done.answer.body, told)
 
     async def _stream(self, ctx: Context, ask: Ask) -> AsyncGenerator[Piece, None]:
         asked = read(ask)
@@ -151,7 +187,7 @@ class GatewayService(Accounting, Prompting, Gateway):
                 async for data in rest:
                     yield Piece(data)
         except StanchionError as error:
-            _tell(opened.candidate.served, error)
+            opened.candidate.served.breaker.broke(error)
             yield Piece(failing(ctx, ask.shape, error))
             raise
         finally:
@@ -181,9 +217,11 @@ class GatewayService(Accounting, Prompting, Gateway):
         self._table.checked(spec, 0)
         await self._refresh()
         self._check_version(ctx, name, version)
-        new = await self._store.put(ctx, name, spec, after=self._newest.get((ctx.tenant, name), 0))
+        newest = self._newest.get((ctx.tenant, name), 0)
         if ctx.effect is not None:
-            ctx.effect.note(version=new, primary=spec.primary, fallbacks=",".join(spec.fallbacks))
+            # Before the write: the audit event is part of its transaction.
+            ctx.effect.note(version=newest + 1, primary=spec.primary, fallbacks=",".join(spec.fallbacks))
+        new = await self._store.put(ctx, name, spec, after=newest)
         await self._refresh()
         return self._table.view(self._table.checked(spec, new))
 
@@ -193,9 +231,10 @@ class GatewayService(Accounting, Prompting, Gateway):
         if present is None or present.version == 0:
             raise NotFound(f"no route {name!r} was put", next_step="A declared route is changed in the system's file.")
         self._check_version(ctx, name, version)
-        new = await self._store.put(ctx, name, None, after=self._newest.get((ctx.tenant, name), 0))
+        newest = self._newest.get((ctx.tenant, name), 0)
         if ctx.effect is not None:
-            ctx.effect.note(version=new)
+            ctx.effect.note(version=newest + 1)
+        await self._store.put(ctx, name, None, after=newest)
         await self._refresh()
 
     def _check_version(self, ctx: Context, name: str, version: int) -> None:
@@ -226,6 +265,7 @@ class GatewayService(Accounting, Prompting, Gateway):
             await asyncio.sleep(self._poll_seconds)
             try:
                 await self._refresh()
+                await self._upstreams.refresh()
             except StanchionError as error:
                 _log.warning("changes of routes could not be read: %s", error.detail)
 
@@ -256,48 +296,65 @@ class GatewayService(Accounting, Prompting, Gateway):
         return _Call(asked, target, candidates)
 
     def _judged(self, ctx: Context, asked: Asked, target: Target) -> list[Candidate | Refused]:
-        return self._chooser.judge(ctx, asked, target, highest(*ctx.labels), self._placing.why_not(ctx))
+        judged = self._chooser.judge(ctx, asked, target, highest(*ctx.labels), self._placing.why_not(ctx))
+        return balanced(ctx, asked, target, judged) if len(judged) > 1 else judged
 
     async def _climb(self, ctx: Context, call: _Call, attempt: Attempt[T]) -> Step[T]:
-        spec, last = call.target.spec, len(call.candidates) - 1
-        seconds = None if spec.max_latency_ms is None else spec.max_latency_ms / 1000
-        whole = not call.asked.streams
-        rungs = [
-            Rung(
-                name=each.served.spec.name,
-                call=self._bound(attempt, each),
-                timeout=None if seconds is None or place == last else seconds * _SHARE,
-                breaker=each.served.breaker,
-                hedge=Hedge(spec.hedge_ms / 1000) if spec.hedge_ms and whole and place < last else None,
-            )
-            for place, each in enumerate(call.candidates)
-        ]
-        bounded = ctx if seconds is None else ctx.until(self._clock.monotonic() + seconds)
+        spec = call.target.spec
+        bounded = (
+            ctx if spec.max_latency_ms is None else ctx.until(self._clock.monotonic() + spec.max_latency_ms / 1000)
+        )
         try:
-            step = await Ladder(rungs, clock=self._clock).run(bounded, call)
+            step = await self._ladder(call, attempt).run(bounded, call)
         except Unavailable as error:
             raise _better(error, call) from error
         self._served(_place(call.target, call.candidates[step.index].served))
         return step
 
-    def _bound(self, attempt: Attempt[T], candidate: Candidate) -> Callable[[Context, _Call], Awaitable[T]]:
-        async def run(ctx: Context, call: _Call) -> T:
-            async def once() -> T:
-                # Drawn, not counted: one request may make several calls, in several processes, and each is billed.
-                return await attempt(ctx, call.asked, call.target, candidate, random.getrandbits(31))
+    def _ladder(self, call: _Call, attempt: Attempt[T]) -> Ladder[_Call, T]:
+        """The call's candidates as rungs. Nearly all calls of a route have the same ones, so ladders are kept."""
+        target = call.target
+        key = (id(target), attempt, call.asked.streams, *[id(each.served) for each in call.candidates])
+        kept = self._ladders.get(key)
+        if kept is None or kept[0] is not target:
+            if len(self._ladders) >= _MOST_LADDERS:
+                self._ladders.clear()
+            kept = self._ladders[key] = (target, Ladder(self._rungs(call, attempt), clock=self._clock))
+        # The attempt is part of the key, and what it gives is what the ladder gives.
+        return cast("Ladder[_Call, T]", kept[1])
 
-            await self._placing.sent(ctx, candidate.served)
-            try:
-                if call.target.spec.attempts == 1:
-                    return await once()
-                # Nothing of an attempt that failed has reached the client, so it may be made again.
-                return await candidate.served.retry(call.target.spec.attempts).run(ctx, once, idempotent=True)
-            except BudgetExceeded as error:
-                # A budget that does not cover this model may cover a cheaper one.
-                call.budget = error
-                raise Decline from error
+    def _rungs(self, call: _Call, attempt: Attempt[T]) -> list[Rung[_Call, T]]:
+        spec, last = call.target.spec, len(call.candidates) - 1
+        seconds = None if spec.max_latency_ms is None else spec.max_latency_ms / 1000
+        hedged = bool(spec.hedge_ms) and not call.asked.streams
+        return [
+            Rung(
+                name=each.served.spec.name,
+                call=partial(self._asked, attempt, place),
+                timeout=None if seconds is None or place == last else seconds * _SHARE,
+                breaker=each.served.breaker,
+                hedge=Hedge(spec.hedge_ms / 1000) if spec.hedge_ms and hedged and place < last else None,
+            )
+            for place, each in enumerate(call.candidates)
+        ]
 
-        return run
+    async def _asked(self, attempt: Attempt[T], place: int, ctx: Context, call: _Call) -> T:
+        candidate = call.candidates[place]
+
+        def once() -> Awaitable[T]:
+            # Drawn, not counted: one request may make several calls, in several processes, and each is billed.
+            return attempt(ctx, call.asked, call.target, candidate, random.getrandbits(31))
+
+        await self._placing.sent(ctx, candidate.served)
+        try:
+            if call.target.spec.attempts == 1:
+                return await once()
+            # Nothing of an attempt that failed has reached the client, so it may be made again.
+            return await candidate.served.retry(call.target.spec.attempts).run(ctx, once, idempotent=True)
+        except BudgetExceeded as error:
+            # A budget that does not cover this model may cover a cheaper one.
+            call.budget = error
+            raise Decline from error
 
 
 def _better(error: Unavailable, call: _Call) -> StanchionError:
@@ -312,22 +369,15 @@ def _better(error: Unavailable, call: _Call) -> StanchionError:
     return error
 
 
-def _tell(served: Served, error: StanchionError) -> None:
-    """Let the breaker know of a stream that broke after its first event, for which it had been told success."""
-    try:
-        permit = served.breaker.admit()
-    except Unavailable:
-        return
-    served.breaker.fail(permit, error)
-
-
 def _place(target: Target, served: Served) -> str:
     """The rung's place in its route."""
     index = target.rungs.index(served)
     return "primary" if index == 0 else f"fallback-{index}"
 
 
-def _account(call: _Call, candidate: Candidate, step: Step[T], *, finish: str = "") -> Account:
+def _account(
+    call: _Call, candidate: Candidate, step: Step[T], *, finish: str = "", usage: Usage = _UNUSED, cost: int = 0
+) -> Account:
     served = candidate.served
     return Account(
         upstream=served.upstream.name,
@@ -336,7 +386,9 @@ def _account(call: _Call, candidate: Candidate, step: Step[T], *, finish: str = 
         route=call.target.route,
         priced=candidate.price is not None,
         finish=finish,
-        tried=tuple((attempt.rung, attempt.code) for attempt in step.tried),
+        usage=usage,
+        cost=cost,
+        tried=tuple([(attempt.rung, attempt.code) for attempt in step.tried]) if step.tried else (),
     )
 
 

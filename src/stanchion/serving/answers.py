@@ -143,4 +143,6 @@ def marks(item: Prediction) -> dict[str, Any]:
         found["overruled_by"] = item.overruled_by
     if item.review:
         found["review"] = item.review
+    if item.review_item:
+        found["review_item"] = item.review_item
     return found

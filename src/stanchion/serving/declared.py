@@ -19,7 +19,7 @@ from .batching import Batcher, Ranked, Shed
 from .caching.answers import Given, Place, ResponseCache
 from .contract import Keep, Priority
 from .enrich import Enriched, Enricher
-from .rules import Rules
+from .rules import Marked, Reviewers, Rules
 
 _SLICE = 256  # others get their turn after so many
 _now = time.perf_counter
@@ -84,6 +84,8 @@ class Declared:
     batcher: Batcher | None = None
     rules: Rules | None = None
     keep: Keep | None = None
+    people: Reviewers | None = None
+    version: str = ""
 
     def statuses(self) -> dict[str, Any]:
         """The figures of the declared stages, by their names in ServedModel."""
@@ -161,6 +163,7 @@ class Declared:
         stages.lap("ladder")
         if self.rules is not None:
             await self._judge(self.rules, slots)
+            self._hand_over(loaded.model, self.rules, ctx, slots)
             stages.lap("rules")
 
     async def _enriched(self, enricher: Enricher, ctx: Context, slots: Sequence[Slot]) -> list[list[Slot]]:
@@ -197,7 +200,8 @@ class Declared:
         for number, slot in enumerate(slots):
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-            if slot.given is None:
+            if slot.given is None or not slot.given.values:
+                # Refused, or asked of people: there is no answer to judge.
                 continue
             try:
                 judged = rules.judge(slot.item, slot.given.values)
@@ -206,6 +210,26 @@ class Declared:
                 continue
             given = slot.given
             slot.given = Given(judged.values, given.rung, given.first, given.tried, judged.overruled_by, judged.review)
+
+    def _hand_over(self, model: str, rules: Rules, ctx: Context, slots: Sequence[Slot]) -> None:
+        """Give marked answers to the reviewers, who take them without making the caller wait."""
+        if self.people is None or not rules.queue:
+            return
+        marked = [
+            Marked(
+                request_id=ctx.request_id,
+                instance=slot.place,
+                model=model,
+                version=self.version,
+                reason=rules.reason,
+                inputs=slot.request,
+                output=slot.given.values,
+                queue=rules.queue,
+            )
+            for slot in slots
+            if slot.given is not None and slot.given.review
+        ]
+        self.people.take(ctx, marked)
 
 
 def defaults_of(schema: Mapping[str, Any]) -> Mapping[str, Json]:

@@ -17,7 +17,7 @@ from .caching.answers import ResponseCache
 from .contract import Lookup, ServedSpec
 from .declared import Declared, defaults_of
 from .enrich import Enriched, Enricher
-from .rules import Rules
+from .rules import Reviewers, Rules
 from .rungs import Answers, Call
 
 Typed = Callable[[Any], pydantic.BaseModel]
@@ -34,6 +34,11 @@ class Engine(Protocol):
     @property
     def features(self) -> ServedFeatures | None:
         """The feature store, if this system has one."""
+        ...
+
+    @property
+    def people(self) -> Reviewers | None:
+        """Who looks at marked answers, if this system has reviews."""
         ...
 
     @property
@@ -72,8 +77,12 @@ def declared_of(
     version: str,
     typed: Typed,
     pinned: str = "",
+    shown: str = "",
 ) -> Declared | None:
-    """The declared stages, or None where the model declares none. `version` names what answers, in cache keys."""
+    """The declared stages, or None where the model declares none.
+
+    `version` names what answers in cache keys, `shown` does for people.
+    """
     options, batcher = spec.options, calls.get("primary")
     enricher = None if options.features is None else _enricher(spec, options.features, engine, pinned)
     cache = None
@@ -92,7 +101,9 @@ def declared_of(
     batcher = batcher if isinstance(batcher, Batcher) else None
     if cache is None and enricher is None and rules is None and batcher is None and options.journal is None:
         return None
-    return Declared(defaults_of(schema), cache, enricher, batcher, rules, options.journal)
+    return Declared(
+        defaults_of(schema), cache, enricher, batcher, rules, options.journal, engine.people, shown or version
+    )
 
 
 def enriched_function(spec: ServedSpec, call: Call) -> Call:

@@ -206,6 +206,8 @@ def _answered(answer: Predictions, fields: Fields, request: InferRequest, names:
     for row, item in enumerate(answer.items):
         if item.error is not None:
             raise _moved(from_problem(item.error), fields, request.inputs, row)
+        if item.review_item:
+            raise Unavailable(f"{answer.model} has no answer yet: people were asked in {item.review_item}")
     given = fields.tensors([item.values for item in answer.items], names)
     if not request.binary:
         return given

@@ -26,6 +26,7 @@ from .intake import ROOT, Intake
 from .kept import KeptAnswers
 from .memory import Resident
 from .package import Outcomes, Package, pinned_of
+from .people import People
 from .pool import Pool
 from .rungs import (
     Answers,
@@ -46,7 +47,14 @@ from .tensors.layout import media_check
 
 Admit = Callable[[Mapping[str, Json]], Any]
 DECLARED, NONE = "declared", "none"
-_KINDS = {"primary": "onnx", "simple": "onnx", "rule": "rule", "cached": "cached", "default": "default"}
+_KINDS = {
+    "primary": "onnx",
+    "simple": "onnx",
+    "rule": "rule",
+    "cached": "cached",
+    "human": "people",
+    "default": "default",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class Engine:
     features: ServedFeatures | None = None
     on_cache: Callable[[str, str], None] = lambda model, result: None
     sources: Sources | None = None
+    people: People | None = None
 
 
 @dataclass(slots=True)
@@ -208,8 +217,9 @@ def assembled(
             version=version.manifest_sha256,
             typed=typed,
             pinned=pinned_of(version),
+            shown=version.version,
         )
-        calls = _with_plain(calls, spec, typed, engine)
+        calls = _with_plain(calls, spec, typed, engine, version.version)
     return Loaded(
         model=version.model,
         version=version.version,
@@ -241,7 +251,7 @@ def from_spec(spec: ServedSpec, engine: Engine) -> Loaded:
     if origin is not None:
         calls = batched({"primary": origin.call}, spec, engine)
     typed = partial(typed_whole, spec)
-    calls = _with_plain(calls, spec, typed, engine)
+    calls = _with_plain(calls, spec, typed, engine, DECLARED)
     # Without a function there are only rules, which read no features.
     read = spec if spec.function is not None else replace(spec, options=replace(spec.options, features=None))
     whole = read.options.features is None
@@ -283,9 +293,13 @@ def opened(schema: Mapping[str, Any], admit: Admit) -> Admit:
 
 
 def _with_plain(
-    calls: Mapping[str, Call], spec: ServedSpec, typed: Callable[[Any], pydantic.BaseModel], engine: Engine
+    calls: Mapping[str, Call],
+    spec: ServedSpec,
+    typed: Callable[[Any], pydantic.BaseModel],
+    engine: Engine,
+    version: str,
 ) -> dict[str, Call]:
-    """The calls with what is behind them: the rule, the last good answer and the default, as far as declared."""
+    """The calls with what is behind them: rule, last good answer, people and default, as far as declared."""
     found = dict(calls)
     last = spec.options.last_good
     if last is not None:
@@ -294,6 +308,8 @@ def _with_plain(
         found["rule"] = rule_call(spec, typed)
     if last is not None:
         found["cached"] = engine.kept.rung(spec.name, last, typed)
+    if spec.options.human and engine.people is not None:
+        found["human"] = engine.people.rung(spec, version, typed)
     if spec.default is not None:
         found["default"] = default_call(spec)
     return found

@@ -13,6 +13,7 @@ from ..core.flags import Flags
 from ..core.module import Module, Parts, Settings
 from ..features import Features
 from ..registry import Registry
+from ..review import Reviews
 from .contract import ServedSpec, Serving, SidecarSpec
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..core.rpc import RpcService
     from ..core.storage import Schema
     from .journal.desk import JournalDesk
+    from .people import People
     from .service import ServingService
     from .sidecar.service import Predict, SidecarService
 
@@ -123,6 +125,7 @@ async def build(parts: Parts, settings: ServingSettings) -> ServingService:
         batches=batches,
         sidecars=_sidecars(parts, settings, specs),
         features=parts.find(Features),
+        people=_people(parts, specs),
         journal=_journal(parts, settings),
         memory=MemoryLimits(
             budget=None if settings.memory_megabytes is None else settings.memory_megabytes << 20,
@@ -144,6 +147,16 @@ async def build(parts: Parts, settings: ServingSettings) -> ServingService:
             settings.mirrored_seconds,
         ),
     )
+
+
+def _people(parts: Parts, specs: Sequence[ServedSpec]) -> People | None:
+    """The reviewers, where a model asks people and this system has any."""
+    reviews = parts.find(Reviews)
+    if reviews is None or not any(spec.options.asks_people for spec in specs):
+        return None
+    from .people import People
+
+    return People(reviews)
 
 
 def _secrets(parts: Parts) -> Callable[[str], Awaitable[str]]:
@@ -242,7 +255,7 @@ MODULE = Module(
     settings=ServingSettings,
     schema=_schema,
     needs=(Registry, Flags),
-    wants=(Features,),
+    wants=(Features, Reviews),
     declares=(ServedSpec, SidecarSpec),
     routes=routes,
     rpc=rpc,

@@ -99,7 +99,13 @@ SCHEMAS: Mapping[str, Any] = {
                 "description": "By stage: admit, cache, features, ladder, rules. Only where asked for.",
             },
             "overruled_by": {"type": "string", "description": "The declared rule that replaced the model's answer."},
-            "review": {"type": "string", "enum": ["required"], "description": "A person should look at this answer."},
+            "review": {
+                "type": "string",
+                "enum": ["required", "waiting"],
+                "description": "`required`: a person should look at this answer. `waiting`: people were asked, "
+                "and there is no answer yet.",
+            },
+            "review_item": {"type": "string", "description": "The item under review that waits for people."},
             "age_seconds": {"type": "number", "description": "How old an answer of the rung `cached` is."},
             "predictions": {
                 "type": "array",

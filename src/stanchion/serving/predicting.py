@@ -18,6 +18,7 @@ from .declared import Declared, Slot, Stages
 from .intake import ROOT
 from .kept import Aged
 from .loaded import NONE, Loaded
+from .people import WAITING, Waiting
 from .shelf import Shelf
 from .traffic import UNSPLIT, Assignment, NoTraffic, Traffic
 
@@ -205,7 +206,8 @@ def _told(
             continue
         rungs[slot.place] = CACHE if slot.how in ("hit", "similar") else given.rung
         tried = tried or given.tried
-        filled[slot.place] = replace(_prediction(given.values), overruled_by=given.overruled_by, review=given.review)
+        told = _prediction(given.values)
+        filled[slot.place] = replace(told, overruled_by=given.overruled_by, review=told.review or given.review)
     served_by = next(iter(rungs.values()), NONE)
     for place, rung in rungs.items():
         if rung != served_by:
@@ -223,7 +225,11 @@ def _told(
 
 
 def _prediction(values: Mapping[str, Json]) -> Prediction:
-    return Prediction(values, age_seconds=values.age) if type(values) is Aged else Prediction(values)
+    if type(values) is Aged:
+        return Prediction(values, age_seconds=values.age)
+    if type(values) is Waiting:
+        return Prediction({}, review=WAITING, review_item=values.item)
+    return Prediction(values)
 
 
 async def _admitted(loaded: Loaded, instances: Sequence[Mapping[str, Json]]) -> tuple[list[Prediction], list[object]]:

@@ -32,10 +32,11 @@ class Marked:
     reason: str
     inputs: Mapping[str, Json]
     output: Mapping[str, Json]
+    queue: str = ""
 
 
 class Reviewers(Protocol):
-    """Whoever takes marked predictions in. Nothing does yet: the marks stand in the answer and in the journal."""
+    """Whoever takes marked predictions in; the marks stand in the answer and in the journal all the same."""
 
     def take(self, ctx: Context, marked: Sequence[Marked]) -> None:
         """Queue predictions for review. Never raises, never waits."""
@@ -60,6 +61,11 @@ class Rules:
         self._when = None if self._review is None else _with_features(self._review.when)
         self._spec = spec
         self._typed = typed
+
+    @property
+    def queue(self) -> str:
+        """The review queue in which marked answers are opened; empty: in none."""
+        return "" if self._review is None else self._review.queue
 
     @property
     def reason(self) -> str:

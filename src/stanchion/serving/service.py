@@ -51,6 +51,7 @@ from .journal.journal import Journal
 from .kept import KeptAnswers
 from .loaded import Engine
 from .memory import Memory, MemoryLimits, Watchers
+from .people import People
 from .pool import Pool
 from .ports import Runtime
 from .predicting import Predicting
@@ -75,6 +76,7 @@ RESERVED = frozenset(
         "arm",
         "timing_ms",
         "review",
+        "review_item",
         "overruled_by",
         "age_seconds",
     }
@@ -106,11 +108,11 @@ class ServingService(Serving):
         secrets: Secrets | None = None,
         batches: BatchService | None = None,
         features: Features | None = None,
+        people: People | None = None,
         journal: JournalDesk | None = None,
         sidecars: Callable[[Predict], SidecarService] | None = None,
     ) -> None:
-        _check(specs)
-
+        _check(specs, people)
         faults, board = Faults(clock), Board()
         self._sources = Sources(clock=clock, pool=pool, secrets=secrets, nested=self._nested)
         engine = replace(
@@ -118,7 +120,9 @@ class ServingService(Serving):
             inline_seconds=inline_seconds,
             slow_timeout=slow_timeout,
             features=features,
+            people=people,
         )
+        self._people = people
         self._pool = pool
         self._memory = Memory(clock, memory, _watchers(metrics))
         self._shelf = Shelf(
@@ -146,6 +150,8 @@ class ServingService(Serving):
         """Load what is declared and registered, then follow the registry."""
         if self._journal is not None:
             await self._journal.journal.start()
+        if self._people is not None:
+            await self._people.start()
         await self._follower.start()
         if self._changes is not None:
             await self._changes.start()
@@ -171,6 +177,8 @@ class ServingService(Serving):
         await self._memory.stop()
         if self._journal is not None:
             await self._journal.journal.stop()
+        if self._people is not None:
+            await self._people.stop()
         await self._sources.close()
         self._pool.close()
 
@@ -411,11 +419,16 @@ def _follower(specs: Sequence[ServedSpec], features: Features | None, shelf: She
     return FeatureFollower(features, shelf.owner, caches)
 
 
-def _check(specs: Sequence[ServedSpec]) -> None:
+def _check(specs: Sequence[ServedSpec], people: People | None) -> None:
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         raise Misconfigured(f"a served model is declared twice: {', '.join(sorted(names))}")
     for spec in specs:
+        if people is None and spec.options.asks_people:
+            raise Misconfigured(
+                f"{spec.name} asks people, but this system has no reviews",
+                next_step="Enable the module `review`, or say where it is in [place.review].",
+            )
         taken = RESERVED & set(spec.output.model_fields)
         if taken:
             raise Misconfigured(f"the output of {spec.name} has the field {min(taken)}, which every answer has already")

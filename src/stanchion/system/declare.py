@@ -13,13 +13,18 @@ from ..core.errors import Misconfigured
 from ..core.flags import Flag
 from ..features import Aggregate, Table
 from ..serving import GuardBand, ServedSpec
+from .documents import DocumentDeclarations
+from .events import EventDeclarations
 from .features import FeatureService, FeatureView, OnDemand, Source
 from .gateway import Gateways
 from .handles import Bound, Doors, Model, TrainedModel, check_bands
+from .pipelines import PipelineDeclarations
+from .reviews import ReviewDeclarations
 from .runtimes import Runtimes
 from .serving_options import ServingOptions, options_of
 from .sidecar import Sidecar
 from .sidecar import declared as declared_sidecar
+from .streams import StreamDeclarations
 
 I = TypeVar("I", bound=BaseModel)  # noqa: E741 - input and output types read best as I and O
 O = TypeVar("O", bound=BaseModel)  # noqa: E741 - see above
@@ -28,7 +33,16 @@ H = TypeVar("H", bound=Bound)
 P = ParamSpec("P")
 
 
-class System(Gateways, Runtimes, Declarations):
+class System(
+    DocumentDeclarations,
+    EventDeclarations,
+    PipelineDeclarations,
+    ReviewDeclarations,
+    StreamDeclarations,
+    Gateways,
+    Runtimes,
+    Declarations,
+):
     """An AI system: models, features and their rules under one name.
 
     A declaration gives a typed handle. What is declared is what is called: in the same process, in another

@@ -14,6 +14,7 @@ from ..core.context import Context, Sensitivity
 from ..core.errors import Misconfigured
 from ..gateway import (
     Ask,
+    Balance,
     BudgetSpec,
     Calibration,
     CascadeSpec,
@@ -30,6 +31,8 @@ from ..gateway import (
     RouteSpec,
     Shape,
     Side,
+    SimilarSpec,
+    ToolServerSpec,
     Treatment,
     UpstreamSpec,
     Verify,
@@ -151,6 +154,8 @@ class Gateways:
         connect_seconds: float = 5.0,
         concurrency: int = 64,
         plain_http: bool = False,
+        probe_seconds: float | None = None,
+        probe_path: str = "",
     ) -> Upstream:
         """Declare a server of models; see `stanchion.gateway.UpstreamSpec`.
 
@@ -168,6 +173,8 @@ class Gateways:
             connect_seconds=connect_seconds,
             concurrency=concurrency,
             plain_http=plain_http,
+            probe_seconds=probe_seconds,
+            probe_path=probe_path,
         )
         return self._keep(Upstream(spec))
 
@@ -217,6 +224,8 @@ class Gateways:
         attempts: int = 1,
         hedge_ms: int | None = None,
         cache_seconds: int | None = None,
+        balance: Balance = "",
+        similar: SimilarSpec | None = None,
     ) -> DeclaredRoute:
         """Declare a route, which clients ask for as `route:NAME`; see `stanchion.gateway.RouteSpec`.
 
@@ -235,6 +244,8 @@ class Gateways:
             attempts=attempts,
             hedge_ms=hedge_ms,
             cache_seconds=cache_seconds,
+            balance=balance,
+            similar=similar,
         )
         models = [h.spec.name for h in self._handles.values() if isinstance(h, DeclaredLanguageModel)]
         check_route(spec, models)
@@ -245,6 +256,23 @@ class Gateways:
     ) -> None:
         """Declare what a subject may use; see `stanchion.gateway.BudgetSpec`."""
         self._keep(_Rule(f"budget:{name}", BudgetSpec(name, subject, tuple(limits), concurrency)))
+
+    def price(
+        self,
+        provider: str,
+        model: str,
+        *,
+        input_price: str | None = None,
+        output_price: str | None = None,
+        cached_price: str | None = None,
+        cache_write_price: str | None = None,
+        request_price: str | None = None,
+    ) -> None:
+        """Declare what the models of an upstream cost, also of one on one's own machines; see
+        `stanchion.gateway.PriceSpec`. The first declaration that matches holds; a model's own price goes before it.
+        """
+        spec = PriceSpec(provider, model, input_price, output_price, cached_price, cache_write_price, request_price)
+        self._keep(_Rule(f"price:{provider}/{model}", spec))
 
     def cascade(
         self,
@@ -271,6 +299,35 @@ class Gateways:
                     next_step=f"Did you mean {near[0]!r}?" if near else "Declare the model first.",
                 )
         return self._keep(DeclaredCascade(CascadeSpec(name=name, steps=names, verify=verify, calibration=calibration)))
+
+    def tool_server(
+        self,
+        name: str,
+        *,
+        url: str,
+        credential: Credential | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tools: Sequence[str] = ("*",),
+        keys: Mapping[str, Sequence[str]] | None = None,
+        on_premises: bool = False,
+        region: str = "",
+        seconds: float = 60.0,
+        plain_http: bool = False,
+    ) -> None:
+        """Declare a server of tools that speaks MCP; see `stanchion.gateway.ToolServerSpec`."""
+        spec = ToolServerSpec(
+            name=name,
+            url=url,
+            credential=Credential(credential) if isinstance(credential, str) else credential,
+            headers=dict(headers or {}),
+            tools=tuple(tools),
+            keys={principal: tuple(patterns) for principal, patterns in (keys or {}).items()},
+            on_premises=on_premises,
+            region=region,
+            seconds=seconds,
+            plain_http=plain_http,
+        )
+        self._keep(_Rule(f"tools:{name}", spec))
 
     def privacy(self, **rules: Unpack[PrivacyRules]) -> None:
         """Declare what may leave the house, once for the system; see `stanchion.gateway.PrivacySpec`."""

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from ..core.context import Context
-from ..core.errors import InvalidInput, Misconfigured, from_problem
+from ..core.errors import InvalidInput, Misconfigured, Unavailable, from_problem
 from ..serving import Predictions, ServedSpec, Serving
 from ..training import Dataset, TrainingSpec
 
@@ -87,6 +87,11 @@ class Model(Bound, Generic[I, O]):
         for item in answer.items:
             if item.error is not None:
                 raise from_problem(item.error)
+            if item.review_item:
+                raise Unavailable(
+                    f"{self.name} has no answer yet: people were asked in {item.review_item}",
+                    next_step="Wait for the item to be decided, or call again later.",
+                )
             outcomes.append(self._output.model_validate(dict(item.values)))
         return outcomes
 

@@ -24,7 +24,7 @@ from .keys import house_keys
 from .mesh import Mesh, open_mesh
 
 T = TypeVar("T")
-ORDER = ("gateway", "features", "registry", "training", "serving")
+ORDER = ("events", "pipelines", "review", "data", "gateway", "features", "registry", "training", "serving")
 _log = logging.getLogger(__name__)
 
 

@@ -25,6 +25,7 @@ from ..serving import (
 )
 from .features import FeatureService, FeatureView, OnDemand
 from .handles import Bound
+from .reviews import ReviewQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class ServingOptions(TypedDict, total=False):
     `features` is a declared feature service, or `Reads` for one. `rules` are functions of the instance, the
     outcome and, if they take three, the looked-up features, that may give another outcome. `journal` keeps what was
     answered, so that feedback finds it. `hedges` are second attempts by rung, for `primary` and `simple`.
-    `rollout` is a plan such as `canary()`, which begins when a newer version reaches staging.
+    `rollout` is a plan such as `canary()`, which begins when a newer version reaches staging. `human` is the review
+    queue in which people are asked where nothing above the default answers.
     """
 
     features: FeatureService | Reads
@@ -62,6 +64,7 @@ class ServingOptions(TypedDict, total=False):
     last_good: LastGood
     hedges: Mapping[str, Hedge]
     rollout: RolloutPlan
+    human: ReviewQueue | str
 
 
 def options_of(
@@ -84,10 +87,24 @@ def options_of(
         last_good=given.get("last_good"),
         hedges=dict(given.get("hedges", {})),
         rollout=given.get("rollout"),
+        human=_queue(model, given.get("human", ""), handles),
     )
+    if options.review is not None and options.review.queue:
+        _queue(model, options.review.queue, handles)
     looked_up = set() if lookup is None or not merged else set(lookup.fields)
     _check(model, options, set(taken.model_fields) - looked_up)
     return options
+
+
+def _queue(model: str, queue: ReviewQueue | str, handles: Mapping[str, Bound]) -> str:
+    """The name of a declared review queue; empty if none is asked for. Raises Misconfigured."""
+    name = queue.spec.name if isinstance(queue, ReviewQueue) else queue
+    if name and f"review:{name}" not in handles:
+        raise Misconfigured(
+            f"{model} asks people in the review queue {name!r}, which is not declared before it",
+            next_step=f'Declare it with `app.review("{name}")`, above the model.',
+        )
+    return name
 
 
 def _spelt_out(reads: FeatureService | Reads) -> Reads:

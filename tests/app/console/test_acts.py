@@ -19,6 +19,27 @@ FORMS = {
     f"{MODEL}/rollout/change": {"what": "abort", "reason": "not today", "confirm": "yes"},
     f"{JOBS}01/cancel": {"confirm": "yes"},
     f"{JOBS}03/resume": {},
+    "/console/gateway/routes": {"name": "x", "model-1": "small"},
+    "/console/gateway/routes/answers": {"version": "3", "model-1": "small"},
+    "/console/gateway/routes/answers/drop": {"version": "3", "confirm": "yes"},
+    "/console/gateway/providers/first/drain": {"drained": "yes"},
+    "/console/gateway/budgets": {"name": "x", "cost-day": "1"},
+    "/console/gateway/budgets/legal": {"version": "2", "cost-day": "1"},
+    "/console/gateway/budgets/legal/delete": {"version": "2", "confirm": "yes"},
+    "/console/gateway/prompts": {"name": "x", "role-1": "user", "text-1": "x"},
+    "/console/gateway/prompts/support": {"after": "2", "role-1": "user", "text-1": "x"},
+    "/console/gateway/prompts/support/label": {"label": "production", "weights": "2"},
+    "/console/review": {"queue": "refunds"},
+    "/console/review/rv_0000/claim": {},
+    "/console/review/rv_0005/undo": {},
+    "/console/review/rv_0000/leave": {"what": "delegate", "to": "user:bo"},
+    "/console/review/rv_0000/inform": {"note": "x"},
+    "/console/pipelines/runs/01k000000000000000000000": {"what": "cancel", "confirm": "yes"},
+    "/console/pipelines/schedules/every-night": {"paused": "yes"},
+    "/console/pipelines/declared/nightly": {"inputs": "{}"},
+    "/console/pipelines/declared/nightly/backfill": {"start": "2026-01-01", "end": "2026-01-02"},
+    "/console/events/consumers/extract": {"paused": "yes"},
+    "/console/events/dead": {"consumer": "extract", "what": "redrive", "all": "yes"},
     "/console/govern/keys": {"name": "x", "role-viewer": "yes"},
     "/console/govern/keys/9fKq2LmN4pRs/rotate": {"overlap_hours": "24"},
     "/console/govern/keys/9fKq2LmN4pRs/revoke": {"confirm": "yes"},
@@ -43,7 +64,9 @@ def test_a_form_without_the_sessions_token_changes_nothing(path: str, token: str
     answer = client(world).post(path, data=fields or {"a": "b"})
     assert answer.status_code == 403
     assert world.registry.calls == world.keys.calls == world.policies.calls == world.sessions.ended == []
-    assert world.doors.serving.asked == []
+    doors = world.doors
+    for door in (doors.serving, doors.gateway, doors.reviews, doors.pipelines, doors.events):
+        assert door.asked == []
 
 
 @pytest.mark.parametrize("path", FORMS)

@@ -16,10 +16,10 @@ from stanchion.core.clock import SystemClock
 from stanchion.core.context import Context, Effect
 from stanchion.core.errors import Conflict, InvalidInput, Misconfigured, NotFound, NotTrustworthy, Unavailable
 from stanchion.core.security.audit.journal import AuditJournal
-from stanchion.core.security.audit.memory_sink import MemorySink
 from stanchion.core.security.audit.proof import verify_proof
 from stanchion.core.security.signing import Signer
 from stanchion.core.storage.schema import Schema
+from stanchion.testing.sinks import MemorySink
 
 Rig = Any  # the fixture's type lives in conftest.py, which tests cannot import
 

@@ -5,14 +5,13 @@ import pytest
 from stanchion.core.security.audit.merkle import (
     CompactRange,
     Subtree,
-    consistency_path,
-    extends,
     includes,
     inclusion_path,
     leaf_hash,
     node_hash,
     range_at,
 )
+from stanchion.testing.consistency import consistency_path, extends
 
 # The vectors of the Certificate Transparency reference implementation.
 LEAVES = [

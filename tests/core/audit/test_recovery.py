@@ -12,8 +12,8 @@ from stanchion.core.context import Context
 from stanchion.core.errors import NotTrustworthy, Unavailable
 from stanchion.core.security.audit.checkpoint import Checkpoint, sign
 from stanchion.core.security.audit.file_sink import FileSink
-from stanchion.core.security.audit.memory_sink import MemorySink
 from stanchion.core.security.signing import Signer
+from stanchion.testing.sinks import MemorySink
 
 Rig = Any  # the fixture's type lives in conftest.py, which tests cannot import
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from stanchion.core.context import Context
 from stanchion.core.security.audit.body import decode, encode
 from stanchion.core.security.audit.checkpoint import Checkpoint, sign
-from stanchion.core.security.audit.memory_sink import MemorySink
 from stanchion.core.security.audit.merkle import CHAIN_START, CompactRange, chain_hash, leaf_hash
 from stanchion.core.security.contract import AuditReport
 from stanchion.core.security.signing import Signer
+from stanchion.testing.sinks import MemorySink
 
 Rig = Any  # the fixture's type lives in conftest.py, which tests cannot import
 Tamper = Callable[[sqlite3.Connection], object]

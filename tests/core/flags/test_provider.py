@@ -8,8 +8,8 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 
+from stanchion.app.openfeature import FlagProvider
 from stanchion.core.flags import Condition, Flag, FlagSet, Rule
-from stanchion.core.flags.provider import FlagProvider
 
 FLAGS = FlagSet(
     [

@@ -21,6 +21,12 @@ REFUSED = {
     "deep object": b'{"a":' * 65 + b"1" + b"}" * 65,
     "a name twice": b'{"a": 1, "a": 2}',
     "a name twice, escaped": b'{"a": 1, "\\u0061": 2}',
+    "a name twice, a blank before its colon": b'{"a": 1, "a" : 2}',
+    "a name twice, lines before its colon": b'{"a":1,"a"\r\n\t:"x"}',
+    "a name twice, with colons in a text": b'{"a": "at 9:30, or: \\": later", "a"\n: 2}',
+    "a name twice, hidden by an escaped colon": b'{"a": "\\u003a", "a": "x"}',
+    "a name twice, hidden by an escaped quote": b'{"a": "\\u0022: ", "a": "x"}',
+    "65 levels of arrays": b"[" * 65 + b"]" * 65,
     "a name twice inside": b'[{"x": {"b": 1, "c": 3, "b": 2}}]',
     "bad UTF-8": b'{"a": "\xff\xfe"}',
     "overlong UTF-8": b'{"a": "\xc0\xaf"}',
@@ -48,7 +54,15 @@ def test_doubtful_json_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"{}", b"[]", b"null", b'"a:b:c"', b'{"a:b": "c:d", "e": [{"f": 1}, {"f": 2}]}', b'{"a": 123456789012345678901}'],
+    [
+        b"{}",
+        b"[]",
+        b"null",
+        b'"a:b:c"',
+        b'{"a:b": "c:d", "e": [{"f": 1}, {"f": 2}]}',
+        b'{"a": ": \\": :", "b" : 1}',
+        b'{"a": 123456789012345678901}',
+    ],
 )
 def test_plain_json_passes(body: bytes) -> None:
     check_json(body)
@@ -73,6 +87,25 @@ def test_any_bytes_are_refused_or_pass_but_never_break_it(body: bytes) -> None:
     except MalformedRequest:
         return
     json.loads(body)
+
+
+@given(values, st.booleans(), st.sampled_from([None, 1]))
+def test_it_says_of_any_document_what_a_slow_reader_says(value: object, ascii_only: bool, indent: int | None) -> None:
+    body = json.dumps([value, {"a": value}], allow_nan=False, ensure_ascii=ascii_only, indent=indent)
+    body = body.replace('{"a": ', '{"a": 1, "a" :', 1) if ascii_only else body
+    again = False
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        nonlocal again
+        again = again or len(dict(pairs)) < len(pairs)
+
+    json.loads(body, object_pairs_hook=look)
+    try:
+        check_json(body.encode())
+    except MalformedRequest:
+        assert again
+    else:
+        assert not again
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=5), st.integers(), min_size=1, max_size=5), st.data())

@@ -85,7 +85,8 @@ def test_roles_permit_what_their_descriptions_say() -> None:
     predictor = {"serving:predict", "serving:read", "serving:advise", "gateway:complete", "gateway:read"}
     assert permitted(Rights(frozenset({"predictor"}))) == predictor & everything
     operator = permitted(Rights(frozenset({"operator"})))
-    content = {"telemetry:read_content", "serving:read_journal"}
+    content = {"telemetry:read_content", "serving:read_journal", "pipelines:read_content"}
+    content |= {"review:see", "review:claim", "review:export"}
     own = {"keys:create", "keys:rotate", "keys:revoke", "policies:write", "serving:drill", *content}
     assert everything - operator == own & everything
     viewer = permitted(Rights(frozenset({"viewer"})))

@@ -203,7 +203,7 @@ def test_an_end_by_error_is_a_failure() -> None:
 
 def test_a_stream_that_is_no_json_is_refused() -> None:
     with pytest.raises(Unavailable):
-        OPENAI.reader().feed(b"data: {oops\n\n")
+        list(OPENAI.reader().feed(b"data: {oops\n\n"))
 
 
 def test_a_refusal_in_a_stream_is_told() -> None:

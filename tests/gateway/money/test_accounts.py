@@ -346,7 +346,5 @@ async def test_one_request_may_make_several_calls_and_each_is_charged(bench: Ben
 def test_every_method_of_the_accounts_has_an_action() -> None:
     from stanchion.core.contract import methods
 
-    assert {method.action.name for method in methods(Accounts)} == {
-        f"gateway:{verb}"
-        for verb in ("read_budgets", "write_budget", "read_teams", "write_team", "read_usage", "export_usage")
-    }
+    verbs = ("read_budgets", "write_budget", "read_teams", "write_team", "read_usage", "export_usage", "complete")
+    assert {method.action.name for method in methods(Accounts)} == {f"gateway:{verb}" for verb in verbs}

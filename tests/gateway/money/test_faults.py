@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -48,6 +49,22 @@ class Failing(Database):
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+class Slow(Failing):
+    """A database that keeps the answer to a write back, which it has stored, until it is told to go on."""
+
+    def __init__(self, inner: Database) -> None:
+        super().__init__(inner)
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def write(self, ctx: Context, work: Callable[[Connection], T]) -> T:
+        result = await super().write(ctx, work)
+        self.reached.set()
+        await self.go_on.wait()
+        return result
 
 
 @pytest.fixture
@@ -110,6 +127,45 @@ async def test_a_debt_is_not_forgotten_while_the_store_is_away(bench: Bench, fai
             await service.tidy()
     await service.tidy()
     assert (await service.budget(ctx, "all")).levels[0].used == cost == 2 * 10**12
+
+
+async def test_what_a_lost_call_gives_back_in_doubt_is_not_given_back_again(
+    bench: Bench, failing: Failing, ctx: Context
+) -> None:
+    budget = BudgetSpec("all", limits=(Limit("day", cost="1"),))
+    service = await bench.service(budget, background=False, longest=100)
+    held = await service.reserve(ctx, provider="local", model="big", tokens=200, most=90 * CENT, tags={})
+    bench.clock.advance(101)
+    await service.tidy()
+    cost = await service.settle(ctx, held, USED, price=service.prices.price("local", "big"), outcome="ok")
+    failing.after = 1
+    with pytest.raises(Unavailable):
+        await service.tidy()
+    for _ in range(3):
+        bench.clock.advance(3)
+        await service.tidy()
+    assert (await service.budget(ctx, "all")).levels[0].used == cost
+    bench.running.remove(service)  # killed
+    other = await bench.service(budget, background=False)
+    assert (await other.budget(ctx, "all")).levels[0].used >= cost
+
+
+async def test_a_stop_gives_back_what_was_just_being_taken(bench: Bench, ctx: Context) -> None:
+    slow = bench.database = Slow(bench.database)
+    budget = BudgetSpec("all", limits=(Limit("day", cost="1"),))
+    service = await bench.service(budget, background=False)
+    cost = await call(service, ctx, most=CENT)
+    cost += await call(service, ctx, most=8 * CENT, usage=Usage(40_000, 0))
+    slow.go_on.clear()
+    slow.reached.clear()
+    taking = asyncio.create_task(service.tidy())
+    await slow.reached.wait()
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    slow.go_on.set()
+    await bench.end(service)
+    other = await bench.service(budget, background=False)
+    assert (await other.budget(ctx, "all")).levels[0].used == cost
 
 
 async def test_while_too_many_rows_wait_no_call_is_made(bench: Bench, failing: Failing, ctx: Context) -> None:

@@ -219,3 +219,29 @@ def test_counts_that_make_no_sense_are_none() -> None:
     found = seen("chat", body)
     assert found is not None
     assert found.usage == Usage()
+
+
+@pytest.mark.parametrize("shape", STREAMS)
+@pytest.mark.parametrize(
+    "garbage", [b'data: {"a": tru\n\n', b"data: <html>\n\n", b'data: {"a":1}x\n\n', b"data:x\r\n\r\n"]
+)
+@pytest.mark.parametrize("size", [5, 1 << 20])
+def test_an_event_that_cannot_be_read_ends_the_stream_wherever_it_stands(
+    shape: Shape, garbage: bytes, size: int
+) -> None:
+    data, _, _ = STREAMS[shape]
+    frames = [frame + b"\n\n" for frame in data.split(b"\n\n")[:-1]]
+    for place in range(len(frames)):
+        before = b"".join(frames[:place])
+        found = scanner(shape)
+        assert _run(found, before + garbage + b"".join(frames[place:]), size=size) == before
+        assert found.failed is not None
+
+
+@pytest.mark.parametrize("shape", STREAMS)
+def test_comments_and_events_without_data_are_no_fault(shape: Shape) -> None:
+    data, usage, _ = STREAMS[shape]
+    kept = data.replace(b"\n\n", b"\n\n: ping\n\ndata:\n\nevent: x\n\n")
+    found = scanner(shape)
+    assert _run(found, kept, size=9) == kept
+    assert (found.usage, found.ended, found.failed) == (usage, True, None)

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stanchion.core.errors import InvalidInput, MalformedRequest
+from stanchion.core.errors import InvalidInput, MalformedRequest, StanchionError
 from stanchion.serving.contract.repository import InferResponse
 from stanchion.serving.contract.tensors import DATATYPES, Tensor
 from stanchion.serving.protocols.wire import read, write
@@ -210,3 +210,31 @@ def test_every_datatype_of_the_protocol_has_elements() -> None:
     for datatype in DATATYPES:
         value: Any = {"BOOL": True, "BYTES": "a"}.get(datatype, 1)
         assert read(body(tensor(shape=(1,), datatype=datatype, data=[value])), None).request.inputs[0].data == (value,)
+
+
+ELEMENTS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | st.text()
+LISTS = st.one_of(
+    *(st.lists(each, max_size=4) for each in (st.integers(), st.floats(-1e9, 1e9), st.booleans(), st.text(), ELEMENTS))
+)
+SENT = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["a", "b", ""]),
+        "shape": st.lists(st.integers(-1, 4), max_size=3),
+        "datatype": st.sampled_from([*sorted(DATATYPES), "FP8"]),
+        "data": LISTS | st.lists(LISTS, max_size=3) | st.none(),
+    }
+)
+
+
+@settings(max_examples=500)
+@given(st.lists(SENT, max_size=3), st.sampled_from([{}, {"id": "7"}, {"id": None}]))
+def test_the_short_way_reads_what_the_long_way_reads(inputs: list[dict[str, object]], more: dict[str, object]) -> None:
+    def found(document: dict[str, object]) -> str:
+        try:
+            asked = read(json.dumps(document).encode(), None)
+        except StanchionError as error:
+            return repr(error.problem())
+        return repr(asked._replace(binary=dict(asked.binary)))
+
+    # A parameter that asks for nothing is beyond the short way.
+    assert found({"inputs": inputs, **more}) == found({"inputs": inputs, **more, "parameters": {"x": 0}})

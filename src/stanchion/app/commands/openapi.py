@@ -11,9 +11,7 @@ import msgspec
 from ...core.config import Value
 from .office import DONE, Options, opened, run, show
 
-_NOWHERE: dict[str, Value] = {
-    "backend": {port: {"use": "memory"} for port in ("sql", "telemetry", "keyvalue", "blobs")}
-}
+NOWHERE: dict[str, Value] = {"backend": {port: {"use": "memory"} for port in ("sql", "telemetry", "keyvalue", "blobs")}}
 
 
 def written(file: Path, *, output: Path | None, data: Path, json: bool) -> int:
@@ -34,5 +32,5 @@ def written(file: Path, *, output: Path | None, data: Path, json: bool) -> int:
         return DONE
 
     with tempfile.TemporaryDirectory() as folder:
-        options = Options(data=Path(folder), json=json, flags=_NOWHERE)
+        options = Options(data=Path(folder), json=json, flags=NOWHERE)
         return run(options, work)

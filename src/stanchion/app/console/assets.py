@@ -17,7 +17,10 @@ BASE = "/console"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FOLDER = Path(__file__).parent / "static"
 # The order in which styles apply; the browser gets them as one file, `console.css`.
-_STYLES = ("tokens", "base", "header", "page", "cards", "tables", "forms", "notices", "charts", "lineage", "narrow")
+_STYLES = (
+    *("tokens", "base", "header", "page", "cards", "tables", "forms", "notices", "charts", "lineage"),
+    *("gateway", "review", "pipelines", "narrow"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -34,6 +35,15 @@ def percent(share: float) -> str:
 def money(dollars: float) -> str:
     """US dollars; four decimals below a cent's worth of doubt."""
     return f"${dollars:,.2f}" if dollars >= 1 or dollars == 0 else f"${dollars:.4f}"
+
+
+def pico(amount: float) -> str:
+    """Picodollars as dollars, with three significant digits where they are less than a hundredth of a cent."""
+    dollars = amount / 10**12
+    if not 0 < dollars < 0.0001:
+        return money(dollars)
+    digits = 2 - math.floor(math.log10(dollars))
+    return f"${dollars:.{digits}f}".rstrip("0")
 
 
 def size(octets: int) -> str:

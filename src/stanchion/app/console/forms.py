@@ -70,6 +70,16 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(re.split(r"[\s,]+", text.strip()))) if text.strip() else ()
 
 
+def whole(text: str, *, name: str, least: int, most: int) -> int | None:
+    """A whole number of a form field; None where it is empty. Raises InvalidInput outside the bounds."""
+    if not text.strip():
+        return None
+    value = number(text, name=name, least=least, most=most)
+    if value != int(value):
+        raise InvalidInput(f"{name} must be a whole number", next_step=f"Give {name} without decimals.")
+    return int(value)
+
+
 def number(text: str, *, name: str, least: float, most: float) -> float:
     """A number of a form field. Raises InvalidInput outside the bounds."""
     try:

@@ -12,13 +12,30 @@ from ...core.context import Context
 from ...core.contract import Action, methods
 from ...core.security.contract import Audit, Keys, Policies
 from ...core.telemetry.contract import Observatory
+from ...events import Events
 from ...features import Features
+from ...gateway import Gateway
+from ...pipelines import Pipelines
 from ...registry import Registry
+from ...review import Reviews
 from ...serving import Serving
 from ...training import Training
 from .ports import Permits
 
-_CONTRACTS: tuple[type[Any], ...] = (Registry, Serving, Training, Features, Observatory, Keys, Policies, Audit)
+_CONTRACTS: tuple[type[Any], ...] = (
+    Registry,
+    Serving,
+    Training,
+    Features,
+    Gateway,
+    Reviews,
+    Pipelines,
+    Events,
+    Observatory,
+    Keys,
+    Policies,
+    Audit,
+)
 
 
 class Permissions:

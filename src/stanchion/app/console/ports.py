@@ -12,8 +12,12 @@ from ...core.context import Context
 from ...core.contract import Action
 from ...core.security.contract import Audit, Keys, Policies
 from ...core.telemetry.contract import Observatory
+from ...events import Events
 from ...features import Features
+from ...gateway import Gateway
+from ...pipelines import Pipelines
 from ...registry import Registry
+from ...review import Reviews
 from ...serving import Serving
 from ...training import Training
 
@@ -73,4 +77,8 @@ class ConsoleDoors:
     storage: str
     development_key: str | None = None
     permits: Permits | None = None
+    gateway: Gateway | None = None
+    reviews: Reviews | None = None
+    pipelines: Pipelines | None = None
+    events: Events | None = None
     clock: Clock = field(default_factory=SystemClock)

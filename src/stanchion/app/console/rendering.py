@@ -32,6 +32,7 @@ def environment() -> Environment:
         duration=figures.duration,
         percent=figures.percent,
         money=figures.money,
+        pico=figures.pico,
         size=figures.size,
         metric=figures.metric,
         moment=figures.moment,

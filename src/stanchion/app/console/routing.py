@@ -28,6 +28,14 @@ from .pages import (
     rollouts,
     search,
 )
+from .pages.events import consumers, dead, tree
+from .pages.gateway import budgets, playground, prompts, providers
+from .pages.gateway import routes as gateway_routes
+from .pages.pipelines import declared, runs
+from .pages.pipelines import listing as run_listing
+from .pages.review import deciding, holding
+from .pages.review import listing as review_listing
+from .pages.review import showing as review_showing
 from .ports import ConsoleDoors
 from .shell import Shell
 
@@ -48,6 +56,10 @@ def routes(doors: ConsoleDoors) -> Sequence[BaseRoute]:
         for path, endpoint, method in (
             *_shared(shell),
             *_models(shell),
+            *_gateway(shell),
+            *_review(shell),
+            *_pipelines(shell),
+            *_events(shell),
             *_features(shell),
             *_batches(shell),
             *_observe(shell),
@@ -95,6 +107,88 @@ def _models(shell: Shell) -> list[Line]:
         ("/models/{model:path}/rollout", shell.shows(rollouts.page), "GET"),
         ("/models/{model:path}/alias", shell.acts(promotions.alias), "POST"),
         ("/models/{model:path}", shell.shows(models.detail), "GET"),
+    ]
+
+
+def _gateway(shell: Shell) -> list[Line]:
+    return [
+        ("/fragments/gateway", shell.shows(gateway_routes.listing_fragment), "GET"),
+        ("/fragments/gateway/routes/{route}", shell.shows(gateway_routes.detail_fragment), "GET"),
+        ("/fragments/gateway/providers", shell.shows(providers.fragment), "GET"),
+        ("/fragments/gateway/budgets", shell.shows(budgets.listing_fragment), "GET"),
+        ("/fragments/gateway/budgets/{budget}", shell.shows(budgets.detail_fragment), "GET"),
+        ("/gateway", shell.shows(gateway_routes.listing), "GET"),
+        ("/gateway/routes", shell.shows(gateway_routes.new), "GET"),
+        ("/gateway/routes", shell.acts(gateway_routes.create), "POST"),
+        ("/gateway/routes/{route}", shell.shows(gateway_routes.detail), "GET"),
+        ("/gateway/routes/{route}", shell.acts(gateway_routes.save), "POST"),
+        ("/gateway/routes/{route}/plan", shell.acts(gateway_routes.dry_run), "POST"),
+        ("/gateway/routes/{route}/drop", shell.acts(gateway_routes.drop), "POST"),
+        ("/gateway/providers", shell.shows(providers.page), "GET"),
+        ("/gateway/providers/{upstream}/drain", shell.acts(providers.drain), "POST"),
+        ("/gateway/budgets", shell.shows(budgets.listing), "GET"),
+        ("/gateway/budgets", shell.acts(budgets.create), "POST"),
+        ("/gateway/budgets/{budget}", shell.shows(budgets.detail), "GET"),
+        ("/gateway/budgets/{budget}", shell.acts(budgets.save), "POST"),
+        ("/gateway/budgets/{budget}/delete", shell.acts(budgets.delete), "POST"),
+        ("/gateway/prompts", shell.shows(prompts.listing), "GET"),
+        ("/gateway/prompts", shell.acts(prompts.create), "POST"),
+        ("/gateway/prompts/{prompt}", shell.shows(prompts.detail), "GET"),
+        ("/gateway/prompts/{prompt}", shell.acts(prompts.add), "POST"),
+        ("/gateway/prompts/{prompt}/label", shell.acts(prompts.label), "POST"),
+        ("/gateway/playground", shell.shows(playground.page), "GET"),
+        ("/gateway/playground", shell.acts(playground.ask), "POST"),
+        ("/gateway/playground/stream", shell.acts(playground.stream), "POST"),
+    ]
+
+
+def _review(shell: Shell) -> list[Line]:
+    return [
+        ("/fragments/review", shell.shows(review_listing.fragment), "GET"),
+        ("/fragments/review-badge", shell.shows(review_listing.badge), "GET"),
+        ("/fragments/review/{item}", shell.shows(review_showing.state_fragment), "GET"),
+        ("/review", shell.shows(review_listing.page), "GET"),
+        ("/review", shell.acts(review_listing.take), "POST"),
+        ("/review/{item}", shell.shows(review_showing.page), "GET"),
+        ("/review/{item}/ahead", shell.shows(review_showing.ahead), "GET"),
+        ("/review/{item}/claim", shell.acts(holding.claim), "POST"),
+        ("/review/{item}/heartbeat", shell.acts(holding.heartbeat), "POST"),
+        ("/review/{item}/decide", shell.acts(deciding.decide), "POST"),
+        ("/review/{item}/undo", shell.acts(deciding.undo), "POST"),
+        ("/review/{item}/leave", shell.acts(holding.put_off), "POST"),
+        ("/review/{item}/inform", shell.acts(holding.inform), "POST"),
+    ]
+
+
+def _pipelines(shell: Shell) -> list[Line]:
+    return [
+        ("/fragments/pipelines", shell.shows(run_listing.runs_fragment), "GET"),
+        ("/fragments/pipelines-queues", shell.shows(run_listing.queues_fragment), "GET"),
+        ("/fragments/pipelines/{run}", shell.shows(runs.fragment), "GET"),
+        ("/fragments/pipelines/{run}/acts", shell.shows(runs.acts_fragment), "GET"),
+        ("/pipelines", shell.shows(run_listing.first), "GET"),
+        ("/pipelines/runs/{run}", shell.shows(runs.page), "GET"),
+        ("/pipelines/runs/{run}", shell.acts(runs.change), "POST"),
+        ("/pipelines/schedules", shell.shows(run_listing.schedules), "GET"),
+        ("/pipelines/schedules/{schedule}", shell.acts(run_listing.pause), "POST"),
+        ("/pipelines/queues", shell.shows(run_listing.queues), "GET"),
+        ("/pipelines/declared/{pipeline}", shell.shows(declared.page), "GET"),
+        ("/pipelines/declared/{pipeline}", shell.acts(declared.start), "POST"),
+        ("/pipelines/declared/{pipeline}/backfill", shell.acts(declared.backfill), "POST"),
+    ]
+
+
+def _events(shell: Shell) -> list[Line]:
+    return [
+        ("/fragments/events", shell.shows(consumers.fragment), "GET"),
+        ("/fragments/events-dead", shell.shows(dead.fragment), "GET"),
+        ("/fragments/events/tree/{id}", shell.shows(tree.fragment), "GET"),
+        ("/events", shell.shows(consumers.page), "GET"),
+        ("/events/consumers/{consumer}", shell.acts(consumers.change), "POST"),
+        ("/events/dead", shell.shows(dead.page), "GET"),
+        ("/events/dead", shell.acts(dead.change), "POST"),
+        ("/events/dead/{letter}", shell.shows(dead.letter), "GET"),
+        ("/events/tree", shell.shows(tree.page), "GET"),
     ]
 
 

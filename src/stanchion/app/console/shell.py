@@ -44,19 +44,30 @@ Act = Callable[["Shell", Request, Context, Mapping[str, str]], Awaitable[Respons
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One entry of the main navigation; `key` is pressed after `g`."""
+    """One entry of the main navigation; `key` is pressed after `g`.
+
+    `parts` are the parts of the system that it shows: without any of them there is no such entry.
+    """
 
     name: str
     path: str
     icon: str
     key: str
+    parts: tuple[str, ...] = ()
+
+    def shown(self, doors: ConsoleDoors) -> bool:
+        """Whether the system has what the page is about."""
+        return not self.parts or any(getattr(doors, part) is not None for part in self.parts)
 
 
 PLACES = (
     Place("Overview", f"{BASE}/", "overview", "o"),
     Place("Models", f"{BASE}/models", "models", "m"),
-    Place("Features", f"{BASE}/features", "features", "f"),
-    Place("Batch jobs", f"{BASE}/batches", "batches", "j"),
+    Place("Gateway", f"{BASE}/gateway", "gateway", "w", ("gateway",)),
+    Place("Review", f"{BASE}/review", "review", "r", ("reviews",)),
+    Place("Features", f"{BASE}/features", "features", "f", ("features",)),
+    Place("Data & pipelines", f"{BASE}/pipelines", "pipelines", "p", ("pipelines", "events")),
+    Place("Batch jobs", f"{BASE}/batches", "batches", "j", ("serving",)),
     Place("Observe", f"{BASE}/observe", "observe", "b"),
     Place("Govern", f"{BASE}/govern", "govern", "v"),
 )
@@ -70,7 +81,8 @@ class Shell:
         self.assets = load_assets()
         self.permissions = Permissions(doors.permits)
         self.verifications = Verifications()
-        self._common = {"asset": self.assets.url, "doors": doors, "places": PLACES}
+        places = [each for each in PLACES if each.shown(doors)]
+        self._common = {"asset": self.assets.url, "doors": doors, "places": places}
 
     def page(
         self, request: Request, template: str, *, status: int = 200, error: StanchionError | None = None, **data: Any
@@ -78,12 +90,14 @@ class Shell:
         """A whole page. With `error`, its status and a notice that tells of it."""
         ctx = self.context(request)
         message = flash.take(request)
+        badges: dict[str, int] = getattr(request.state, "badges", {})
         frame = {
             "ctx": ctx,
             "csrf": self.doors.sessions.csrf(request),
             "flash": message,
             "error": error,
             "path": request.url.path,
+            "badges": badges,
             "may": partial(self.permissions.may, ctx),
             "origin": _origin(request),
             "example": _example(request),
@@ -138,7 +152,9 @@ class Shell:
 
         async def endpoint(request: Request) -> Response:
             try:
-                return await page(self, request, self.context(request))
+                ctx = self.context(request)
+                await self._count(request, ctx)
+                return await page(self, request, ctx)
             except StanchionError as error:
                 return self.problem(request, error)
 
@@ -153,11 +169,23 @@ class Shell:
                 check_origin(request)
                 form = await read_form(request)
                 check_csrf(form, self.doors.sessions.csrf(request))
+                await self._count(request, ctx)
                 return await act(self, request, ctx, form)
             except StanchionError as error:
                 return self.problem(request, error)
 
         return endpoint
+
+    async def _count(self, request: Request, ctx: Context) -> None:
+        """What the menu tells of besides names: how many items wait for a reviewer. A page stands without it."""
+        reviews = self.doors.reviews
+        if reviews is None or "/fragments/" in request.url.path or not self.permissions.may(ctx, "review:read"):
+            return
+        try:
+            queues = await reviews.queues(ctx)
+        except StanchionError:
+            return
+        request.state.badges = {"Review": sum(queue.open for queue in queues)}
 
 
 def _origin(request: Request) -> str:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 PROBES = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json", "/console/login"}) | PROBES
-OPEN_PREFIXES = ("/static-offline-docs/", "/console/static/")
+# A webhook has no key: its message is signed.
+OPEN_PREFIXES = ("/static-offline-docs/", "/console/static/", "/v1/webhooks/")
 # The Open Inference Protocol: stock clients look for errors in its own form.
 FOREIGN = ("/v2",)
 

@@ -14,8 +14,12 @@ from ...core.security.audit.service import AuditLog
 from ...core.security.contract import Audit, Keys, Policies
 from ...core.security.sessions import Sessions
 from ...core.telemetry.contract import Observatory
+from ...events import Events
 from ...features import Features
+from ...gateway import Gateway
+from ...pipelines import Pipelines
 from ...registry import Registry
+from ...review import Reviews
 from ...serving import Serving
 from ...system.house import House
 from ...training import Training
@@ -86,6 +90,17 @@ def mount_console(api: FastAPI, house: House) -> None:
         storage={"sqlite": "SQLite", "postgresql": "PostgreSQL"}[ground.stores.state.dialect],
         development_key=str(house.folder / "dev.key") if settings.development else None,
         permits=ground.gate.allowed,
+        gateway=house.find(Gateway) if _declared(house, "gateway") else None,
+        reviews=house.find(Reviews) if _declared(house, "review") else None,
+        pipelines=house.find(Pipelines) if _declared(house, "pipelines") else None,
+        events=house.find(Events) if _declared(house, "events") else None,
         clock=ground.clock,
     )
     api.router.routes.extend(routes(doors))
+
+
+def _declared(house: House, name: str) -> bool:
+    """Whether the system has something of a module, here or elsewhere: a module that sleeps has nothing to show."""
+    module = house.modules.get(name)
+    items = house.declared.all() if house.declared is not None else ()
+    return module is None or any(isinstance(item, module.declares) for item in items)

@@ -1,6 +1,6 @@
 """Feature flags, and the percentage split that every rollout uses.
 
-`FlagService` is in `stanchion.core.flags.service`, the OpenFeature provider in `stanchion.core.flags.provider`.
+`FlagService` is in `stanchion.core.flags.service`, the OpenFeature provider in `stanchion.app.openfeature`.
 """
 
 from .contract import Condition, Evaluation, Flag, Flags, Prerequisite, Rule

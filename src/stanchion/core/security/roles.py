@@ -26,7 +26,10 @@ class Role:
     over: tuple[str, ...] = ()
 
 
-_CONTENT = ("telemetry:read_content", "serving:read_journal")
+_CONTENT = (
+    "telemetry:read_content", "serving:read_journal", "review:see", "review:claim", "review:export",
+    "pipelines:read_content",
+)  # fmt: skip
 """Rights of their own: to see how a system runs is no right to see what people sent it."""
 
 _RELEASE = ("registry:promote", "registry:alias", "serving:rollout", "serving:unload", "gateway:route")

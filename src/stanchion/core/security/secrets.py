@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 Kind = Literal["env", "file", "store"]
+_KNOWN: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 EVERYWHERE: frozenset[Kind] = frozenset(("env", "file", "store"))
 OWN: frozenset[Kind] = frozenset(("store",))
 """What a reference that a tenant wrote may name: its own stored secrets, never the process's environment or files."""
@@ -72,10 +73,8 @@ class SecretSource:
         Raises Misconfigured, which names the reference and never the value.
         """
         kind, _, place = reference.partition(":")
-        value: str | None = None
-        for known in get_args(Kind):
-            if kind == known and known in kinds and place:
-                value = await self._read(known, place, tenant)
+        known = _KNOWN.get(kind)
+        value = await self._read(known, place, tenant) if known in kinds and place else None
         if value is None:
             raise Misconfigured(
                 f"the secret reference {reference!r} gives nothing",

@@ -62,10 +62,6 @@ class Signer:
             raise Misconfigured(f"{name} holds a key of another kind than Ed25519")
         return cls(key)
 
-    def private_pem(self) -> bytes:
-        """The private key as PKCS #8 PEM, for libraries that want it; never store or log it."""
-        return _pem(self._key)
-
     def sign(self, message: bytes, *, purpose: str = "") -> bytes:
         """A 64-byte signature. With a `purpose` it is worthless for every other purpose of the same key."""
         return self._key.sign(_framed(message, purpose))
@@ -76,11 +72,6 @@ class TrustedKeys:
 
     def __init__(self, publics: Iterable[bytes]) -> None:
         self._keys = {key_id_of(public): public for public in publics}
-
-    @property
-    def key_ids(self) -> tuple[str, ...]:
-        """The ids of the keys, in the order given."""
-        return tuple(self._keys)
 
     def verify(self, key_id: str, message: bytes, signature: bytes, *, purpose: str = "") -> None:
         """Return if the key signed this message for this purpose.

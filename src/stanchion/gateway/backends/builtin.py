@@ -13,10 +13,15 @@ from typing import Any
 import msgspec
 
 from ...core.context import Context, new_request_id
-from ...core.errors import Unavailable
+from ..contract.calls import Ask, Usage
+from ..embedder.desk import Embedder
 from ..ports import Response, Transport, Wire
+from ..wire.embeddings import embed_of, embeddings
+from ..wire.extra import passed_on
+from ..wire.reading import wrong
 
 NAME = "builtin-extractive"
+EMBEDDER = "all-MiniLM-L6-v2"
 QUOTING = "Extractive answer, quoted from the given context:"
 NOTHING = (
     "There is nothing in the given context to quote for this question. This built-in model is extractive: "
@@ -38,15 +43,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 class BuiltinTransport(Transport):
-    """Answers chat completions in this process."""
+    """Answers chat completions in this process, and embeddings where the weights of a model were fetched."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
 
     @asynccontextmanager
     async def send(self, ctx: Context, wire: Wire) -> AsyncIterator[Response]:
         if wire.path.endswith("/embeddings"):
-            raise Unavailable(
-                "no embedding model is installed",
-                next_step="Declare an upstream that serves one, such as Ollama, TEI or a hosted provider.",
-            )
+            yield _Told(200, "application/json", [await self._embedded(wire.body)])
+            return
         asked: dict[str, Any] = msgspec.json.decode(wire.body)
         fault = _fault(asked)
         if fault:
@@ -58,6 +64,23 @@ class BuiltinTransport(Transport):
             yield _Told(200, "text/event-stream", list(_events(asked, words, usage)))
         else:
             yield _Told(200, "application/json", [_encode(_whole(words, usage))])
+
+    async def _embedded(self, body: bytes) -> bytes:
+        asked = embed_of(Ask("embeddings", body))
+        if asked.tokens:
+            raise wrong("$.input", "The built-in embedder reads texts, not the token ids of another model")
+        truncate = passed_on(asked.extra, {"truncate"}, "The built-in embedder").get("truncate", False)
+        if not isinstance(truncate, bool):
+            raise wrong("$.truncate", "Expected true or false")
+        found = await self._embedder.vectors(asked.texts, truncate=truncate)
+        width = found.rows.shape[1]
+        if asked.dimensions not in (None, width):
+            raise wrong("$.dimensions", f"The vectors have {width} numbers, and a part of one means nothing")
+        usage = Usage(tokens_in=found.tokens)
+        return embeddings(found.rows.tolist(), asked=asked, model=EMBEDDER, usage=usage)
+
+    async def probe(self, ctx: Context, path: str) -> int:
+        return 200
 
     async def close(self) -> None:
         return None

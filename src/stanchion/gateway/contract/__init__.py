@@ -54,6 +54,7 @@ from .money import (
     UsageLine,
     Window,
 )
+from .operations import Operations, UpstreamView
 from .privacy import Known, PrivacySpec, Treatment
 from .prompts import Message, Prompt, PromptRole, Prompts, PromptView, Rendered, Variable, VariableType
 from .rails import (
@@ -71,20 +72,25 @@ from .rails import (
     Without,
 )
 from .specs import (
+    Balance,
     Credential,
     Kind,
     ModelSpec,
     RouteSpec,
+    SimilarSpec,
     UpstreamSpec,
     check_route,
     check_together,
 )
+from .tools import ToolAnswer, Tools, ToolServerSpec, ToolView
+from .weights import InstalledModel, Weights
 
 __all__ = [
     "Account",
     "Accounts",
     "Alone",
     "Ask",
+    "Balance",
     "BudgetSpec",
     "BudgetState",
     "CacheState",
@@ -102,6 +108,7 @@ __all__ = [
     "Gateway",
     "Grouping",
     "Injection",
+    "InstalledModel",
     "Invoice",
     "Judge",
     "Kind",
@@ -112,6 +119,7 @@ __all__ = [
     "Measure",
     "Message",
     "ModelSpec",
+    "Operations",
     "Outcome",
     "Own",
     "OwnRail",
@@ -140,19 +148,26 @@ __all__ = [
     "SelfConsistency",
     "Shape",
     "Side",
+    "SimilarSpec",
     "Size",
     "Spend",
     "SpendPage",
     "Team",
+    "ToolAnswer",
+    "ToolServerSpec",
+    "ToolView",
+    "Tools",
     "Topics",
     "Treatment",
     "Trial",
     "UpstreamSpec",
+    "UpstreamView",
     "Usage",
     "UsageLine",
     "Variable",
     "VariableType",
     "Verify",
+    "Weights",
     "Window",
     "Without",
     "check_route",

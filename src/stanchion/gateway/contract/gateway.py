@@ -11,8 +11,11 @@ from ...core.contract import action
 from .calls import Ask, Piece, Reply, Shape
 from .cascade import Cascading
 from .money import Accounts
+from .operations import Operations
 from .prompts import Prompts
 from .specs import RouteSpec
+from .tools import Tools
+from .weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class Routing(Protocol):
         ...
 
 
-class Gateway(Routing, Accounts, Prompts, Cascading, Protocol):
+class Gateway(Routing, Operations, Accounts, Prompts, Cascading, Weights, Tools, Protocol):
     """One door to every language, embedding and rerank model."""
 
     @action("gateway:complete", effect="read", resource="LanguageModel")

@@ -16,12 +16,15 @@ from .calls import Usage
 
 Window = Literal["minute", "hour", "day", "month"]
 Measure = Literal["cost", "tokens", "requests", "concurrency"]
-Grouping = Literal["day", "team", "key", "route", "provider", "model", "outcome"]
+Grouping = Literal["day", "team", "key", "route", "provider", "model", "outcome", "tag"]
 
 
 @dataclass(frozen=True, slots=True)
 class PriceSpec:
-    """A price that goes before the built-in table. `provider` and `model` are names, or patterns with `*` and `?`.
+    """A price that goes before the built-in table, and before the nothing that tokens of one's own machines cost else.
+
+    `provider` is an upstream or a kind of upstream, `model` a model's name there; both may be patterns
+    with `*` and `?`.
 
     `input`, `output`, `cached` and `cache_write` are dollars for a million tokens, `request` dollars for a call, all
     as decimal text ("0.15"). Without `cached` or `cache_write` such tokens cost what input does; where only one of
@@ -72,7 +75,9 @@ class Level:
     """How full one limit is. `subject` is the very one counted, such as `key:4f2a`, where the budget names `key:*`.
 
     `used` and `reserved` are in units of the measure (picodollars for cost). `reserved` is set aside for calls under
-    way in this process; what other processes have set aside counts as used until they give it back.
+    way in this process; what other processes have set aside counts as used until they give it back, and what a killed
+    one had taken until the window ends. `used` is above `limit` only by what calls cost beyond their reserve, or where
+    the limit was lowered.
     """
 
     subject: str
@@ -159,7 +164,8 @@ class UsageLine:
 class Invoice:
     """What a tenant, or one key of it, used from `start` to before `end` (days in UTC).
 
-    `lines` have one entry for each key, provider, model and price version; `cost` is their sum.
+    `lines` have one entry for each key, provider, model and price version, and for each value of the `tag` if the
+    invoice is made by one; `cost` is their sum.
     """
 
     tenant: str
@@ -171,6 +177,7 @@ class Invoice:
     requests: int
     unpriced: int
     cost: int
+    tag: str = ""
 
 
 class Accounts(Protocol):
@@ -222,19 +229,26 @@ class Accounts(Protocol):
         start: date | None = None,
         end: date | None = None,
         by: Sequence[Grouping] = ("day",),
+        tag: str = "",
     ) -> Sequence[UsageLine]:
         """Sums of the days from `start` to before `end`, at most 10,000 groups, in the order of the groups.
 
-        Without `start` from the first of the month, without `end` to now. Raises InvalidInput (no day, more than
-        1,000 days, too many groups).
+        Without `start` from the first of the month, without `end` to now. `tag` names the tag whose value the grouping
+        `tag` means (empty for calls without it); such sums are of the calls that are still kept, one by one. Raises
+        InvalidInput (no day, more than 1,000 days, too many groups).
         """
+        ...
+
+    @action("gateway:complete", effect="read", resource="LanguageModel")
+    async def spent(self, ctx: Context, request_id: str) -> Sequence[Spend]:
+        """What one of the caller's own requests has been charged so far, in the order of settling."""
         ...
 
     @action("gateway:read_usage", effect="read", resource="Usage")
     async def invoice(
-        self, ctx: Context, *, start: date | None = None, end: date | None = None, key: str = ""
+        self, ctx: Context, *, start: date | None = None, end: date | None = None, key: str = "", tag: str = ""
     ) -> Invoice:
-        """The tenant's invoice, or one key's; days as for `usage`. Raises InvalidInput."""
+        """The tenant's invoice, or one key's; days and `tag` as for `usage`. Raises InvalidInput."""
         ...
 
     @action("gateway:export_usage", effect="read", resource="Usage", seconds=3600)

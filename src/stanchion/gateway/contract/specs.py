@@ -26,6 +26,10 @@ SHAPES: tuple[Shape, ...] = get_args(Shape)
 SELF_HOSTED: frozenset[Kind] = frozenset(("ollama", "vllm", "llamacpp", "tei", "builtin"))
 """Kinds that run on one's own machines: without a declared price their tokens cost nothing."""
 
+Balance = Literal["", "latency", "cost"]
+"""By what the models of a route are ordered for each call; empty: they are asked as declared."""
+
+BALANCES: tuple[Balance, ...] = get_args(Balance)
 ROUTE_PREFIX = "route:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _HOMES: Mapping[Kind, str] = {
@@ -93,6 +97,9 @@ class UpstreamSpec:
     one's own, where sensitive data may go; `region` is where the provider keeps data. `seconds` is the longest a call
     may take, `connect_seconds` the longest that connecting may, `concurrency` the most calls at once. Plain http to
     another machine must be allowed by `plain_http`.
+
+    With `probe_seconds` the upstream is asked for `probe_path` that often (GET, with the credential; empty is the list
+    of models, which costs nothing). One that fails three probes in a row is asked last, until a probe succeeds.
     """
 
     name: str
@@ -107,6 +114,8 @@ class UpstreamSpec:
     concurrency: int = 64
     most_bytes: int = 32 << 20
     plain_http: bool = False
+    probe_seconds: float | None = None
+    probe_path: str = ""
 
     def __post_init__(self) -> None:
         check_name("an upstream", self.name)
@@ -119,11 +128,25 @@ class UpstreamSpec:
             _check_url(self.name, self.base, plain_http=self.plain_http)
         if min(self.seconds, self.connect_seconds) <= 0 or self.concurrency < 1 or self.most_bytes < 1:
             raise Misconfigured(f"the times and limits of the upstream {self.name} must be above 0")
+        self._check_probe()
+
+    def _check_probe(self) -> None:
+        if self.probe_seconds is not None and not self.probe_seconds > 0:
+            raise Misconfigured(f"probe_seconds of the upstream {self.name} must be above 0")
+        if self.probe_path and not self.probe_path.startswith("/"):
+            raise Misconfigured(f"probe_path of the upstream {self.name} begins with /")
+        if self.probe_seconds is not None and self.kind == "bedrock":
+            raise Misconfigured(
+                f"the upstream {self.name} cannot be probed: what serves Bedrock's models lists none",
+                next_step="Leave probe_seconds out; its circuit breaker watches its calls.",
+            )
 
     @property
     def base(self) -> str:
         """The declared URL, or the provider's own, without a slash at its end."""
-        return (self.url or _HOMES.get(self.kind, "")).rstrip("/")
+        url = (self.url or _HOMES.get(self.kind, "")).rstrip("/")
+        # Its embeddings are below /v1, as OpenAI's are, and its rerank is not.
+        return url.removesuffix("/v1") if self.kind == "tei" else url
 
     @property
     def here(self) -> bool:
@@ -157,6 +180,25 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarSpec:
+    """When a question may be answered by the answer to another one: off unless a route has this.
+
+    `embedder` is the declared model of embeddings that compares them. At a cosine of `sure` and more they match, unless
+    their numbers, names, negations or opposites differ; from `unsure` on where their words are the same, or where the
+    model `check`, asked whether one answer is right for both, says yes. All else of the request must be the same.
+    """
+
+    embedder: str
+    sure: float = 0.97
+    unsure: float = 0.9
+    check: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.unsure <= self.sure <= 1:
+            raise Misconfigured("the thresholds of similar questions are 0 < unsure <= sure <= 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSpec:
     """A task: which models answer it, in order, and within what. Clients ask for the model `route:NAME`.
 
@@ -164,9 +206,12 @@ class RouteSpec:
     others behind it may use two thirds of what is left. `max_cost` is in dollars, as decimal text: a model whose
     estimate is above it is passed over, and one without a known price too. `weights` draws who is asked first among
     the models named in it. `conditions` are CEL expressions by model, over `tenant`, `tags`, `tokens`, `label` and
-    `region`: the model is asked only where its own holds. `attempts` are the calls to one model, within a budget of
+    `region`: the model is asked only where its own holds. `balance` has the models ordered for each call, where they
+    are as good as each other: `latency` asks first whichever has been quickest to a good answer of late, `cost`
+    whichever the call may cost least at. `attempts` are the calls to one model, within a budget of
     retries that all calls share. After `hedge_ms` without a whole answer the next model is asked as well. For
-    `cache_seconds` the same request of the same rights is answered by the answer it had, if that was no stream.
+    `cache_seconds` the same request of the same rights is answered by the answer it had, if that was no stream; with
+    `similar` one that asks the same in other words is too.
     """
 
     name: str
@@ -179,6 +224,8 @@ class RouteSpec:
     attempts: int = 1
     hedge_ms: int | None = None
     cache_seconds: int | None = None
+    balance: Balance = ""
+    similar: SimilarSpec | None = None
 
     def __post_init__(self) -> None:
         check_name("a route", self.name)
@@ -194,6 +241,15 @@ class RouteSpec:
         self._check_limits()
 
     def _check_limits(self) -> None:
+        if self.balance not in BALANCES:
+            raise Misconfigured(
+                f"the balance of the route {self.name} is unknown: {self.balance!r}{nearest(self.balance, BALANCES)}",
+                next_step="Write `latency` or `cost`, or leave it out.",
+            )
+        if self.similar is not None and self.cache_seconds is None:
+            raise Misconfigured(f"the route {self.name} answers similar questions, and does not say for how long")
+        if self.balance and self.weights:
+            raise Misconfigured(f"the route {self.name} has both weights and balance: only one says who is asked first")
         if self.max_cost is not None and dollars(f"max_cost of the route {self.name}", self.max_cost) <= 0:
             raise Misconfigured(f"max_cost of the route {self.name} must be above 0")
         if any(limit is not None and limit < 1 for limit in (self.max_latency_ms, self.hedge_ms, self.cache_seconds)):
@@ -244,7 +300,8 @@ def check_together(models: Sequence[ModelSpec], upstreams: Sequence[UpstreamSpec
 
 def check_route(route: RouteSpec, models: Sequence[str]) -> None:
     """Raise Misconfigured where the route asks a model that is not declared."""
-    for name in route.models:
+    others = () if route.similar is None else (route.similar.embedder, route.similar.check)
+    for name in (*route.models, *filter(None, others)):
         if name not in models:
             raise Misconfigured(
                 f"the route {route.name} asks the unknown model {name!r}{nearest(name, models)}",

@@ -5,7 +5,7 @@ Source: Anthropic's API reference; what its own layer for OpenAI's clients does 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -98,9 +98,10 @@ class AnthropicReader(Reader):
         self._calls: dict[int, int] = {}
         self._silent: set[int] = set()
 
-    def feed(self, data: bytes) -> Sequence[Step]:
+    def feed(self, data: bytes) -> Iterator[Step]:
         """Raises Unavailable for what is not the dialect's stream, and the upstream's own error where it tells one."""
-        return [step for event in self._events.feed(data) for step in self._steps(event)]
+        for event in self._events.feed(data):
+            yield from self._steps(event)
 
     def close(self) -> Sequence[Step]:
         """Only `message_stop` ends an answer; the end of the bytes alone does not."""

@@ -6,7 +6,7 @@ Source: the reference of the Amazon Bedrock runtime.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -111,9 +111,10 @@ class BedrockReader(Reader):
         self._calls: dict[int, int] = {}
         self._silent: set[int] = set()
 
-    def feed(self, data: bytes) -> Sequence[Step]:
+    def feed(self, data: bytes) -> Iterator[Step]:
         """Raises Unavailable for what is not the dialect's stream, and the upstream's own error where it tells one."""
-        return [step for message in self._stream.feed(data) for step in self._steps(message)]
+        for message in self._stream.read(data):
+            yield from self._steps(message)
 
     def close(self) -> Sequence[Step]:
         """Raises Unavailable where the bytes end within an event. Only `messageStop` ends an answer."""

@@ -43,8 +43,12 @@ class EventStream:
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that these bytes complete. Raises Unavailable for bytes that are no event stream."""
+        return list(self.read(data))
+
+    def read(self, data: bytes) -> Iterator[Message]:
+        """The same, one after another: what is whole is given before what cannot be read raises."""
         self._held += data
-        return list(self._messages())
+        return self._messages()
 
     def _messages(self) -> Iterator[Message]:
         held = self._held

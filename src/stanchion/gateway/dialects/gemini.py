@@ -5,7 +5,7 @@ Source: the reference of the Gemini API; its guides to function calling, structu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -99,18 +99,19 @@ class GeminiReader(Reader):
         self._events = SseReader()
         self._reading = _Reading()
 
-    def feed(self, data: bytes) -> Sequence[Step]:
+    def feed(self, data: bytes) -> Iterator[Step]:
         """Raises Unavailable for what is not the dialect's stream, and the upstream's own error where it tells one."""
         return self._steps(self._events.feed(data))
 
     def close(self) -> Sequence[Step]:
         """There is no mark of the end: the answer has ended if its reason has come, and then the bytes ended."""
-        steps = self._steps(self._events.close())
+        steps = list(self._steps(self._events.close()))
         ended = self._reading.end()
         return steps if ended is None else [*steps, ended]
 
-    def _steps(self, events: Sequence[Event]) -> list[Step]:
-        return [step for event in events for step in self._reading.document(decoded(event.data, NAME))]
+    def _steps(self, events: Sequence[Event]) -> Iterator[Step]:
+        for event in events:
+            yield from self._reading.document(decoded(event.data, NAME))
 
 
 class _Reading:

@@ -7,7 +7,7 @@ Source: OpenAI's API reference; the servers of vLLM, llama.cpp, Ollama, Mistral,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -131,9 +131,10 @@ class OpenAIReader(Reader):
         self._count = 0
         self._reason: object = None
 
-    def feed(self, data: bytes) -> Sequence[Step]:
+    def feed(self, data: bytes) -> Iterator[Step]:
         """Raises Unavailable for what is not the dialect's stream, and the upstream's own error where it tells one."""
-        return [step for event in self._events.feed(data) for step in self._steps(event)]
+        for event in self._events.feed(data):
+            yield from self._steps(event)
 
     def close(self) -> Sequence[Step]:
         """Upstreams exist that close the stream after the reason of the end, without `[DONE]`."""

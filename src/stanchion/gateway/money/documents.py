@@ -15,7 +15,7 @@ from .amounts import dollars
 Format = Literal["csv", "jsonl"]
 MEDIA: dict[str, str] = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 _COUNTS = ("tokens_in", "tokens_out", "cached", "cache_writes", "reasoning")
-_LINE = ("key", "provider", "model", "price", "requests", "unpriced", *_COUNTS, "cost_usd")
+_SUMS = ("requests", "unpriced", *_COUNTS, "cost_usd")
 _ROW = (
     *("id", "request_id", "attempt", "at", "team", "key", "route", "provider", "model", "price", "priced"),
     *(*_COUNTS, "estimated", "cost_usd", "outcome", "tags"),
@@ -25,14 +25,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def invoice_csv(invoice: Invoice) -> str:
-    """One row for each line, then their sum under the key `total`."""
+    """One row for each line, then their sum under the key `total`; the tag has a column where the invoice is by one."""
+    groups = ("key", "provider", "model", "price", *(["tag"] if invoice.tag else []))
     counts = [(line.requests, line.unpriced, *_counts(line.usage)) for line in invoice.lines]
     rows = [
-        (*line.group.values(), *numbers, dollars(line.cost))
+        (*(line.group[name] for name in groups), *numbers, dollars(line.cost))
         for line, numbers in zip(invoice.lines, counts, strict=True)
     ]
     sums = [sum(numbers) for numbers in zip(*counts, strict=True)] or [0] * (2 + len(_COUNTS))
-    return _csv([_LINE, *rows, ("total", "", "", "", *sums, dollars(invoice.cost))])
+    blanks = [""] * (len(groups) - 1)
+    return _csv([(*groups, *_SUMS), *rows, ("total", *blanks, *sums, dollars(invoice.cost))])
 
 
 async def rows_as(pages: AsyncIterator[SpendPage], form: Format) -> AsyncIterator[bytes]:

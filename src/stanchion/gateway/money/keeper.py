@@ -41,6 +41,7 @@ class Keeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._purse.taken()
         await self.tidy(everything=True)
 
     async def tidy(self, *, everything: bool = False) -> None:
@@ -78,7 +79,7 @@ class Keeper:
         except BaseException:
             # If the store did it all the same, the change counts twice: an allowance given back is then taken once
             # more from nowhere, so only debts are tried again and the rest is left to the end of its window.
-            self._purse.late += [each for account, each in changes if account is None or each[2] < 0]
+            self._purse.late += [each for _, each in changes if each[2] < 0]
             raise
         self._drop(idle)
 

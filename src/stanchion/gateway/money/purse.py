@@ -180,7 +180,12 @@ class MoneyPurse(Purse):
         """Take allowances before a call needs them. Raises Unavailable."""
         needs = [(gauge, account, 0) for gauge, account in wanted if gauge.counter not in self._busy]
         if needs:
-            await self._take(needs, self._begun(needs))
+            await self._take(needs)
+
+    async def taken(self) -> None:
+        """Wait until no allowance is on its way from the shared count."""
+        while self._taking:
+            await asyncio.wait(self._taking)
 
     def _pay(self, held: Held, used: Amounts) -> None:
         """Replace what was set aside by what was used. Nothing here waits or fails."""
@@ -229,12 +234,15 @@ class MoneyPurse(Purse):
             needs = [each for each in needs if each[2] > 0]
             self._raise_refusal(needs)
             if needs:
-                # A caller who leaves must not take an allowance along that has just been taken.
-                task = asyncio.create_task(self._take(needs, self._begun(needs)))
-                self._taking.add(task)
-                task.add_done_callback(self._taking.discard)
-                await asyncio.shield(task)
+                await self._take(needs)
                 self._raise_refusal([(g, a, amounts[g.place] - a.free) for g, a, _ in needs])
+
+    async def _take(self, needs: Sequence[tuple[Gauge, Account, int]]) -> None:
+        # A caller who leaves, or a stop, must not take an allowance along that has just been taken.
+        task = asyncio.create_task(self._fetch(needs, self._begun(needs)))
+        self._taking.add(task)
+        task.add_done_callback(self._taking.discard)
+        await asyncio.shield(task)
 
     def _begun(self, needs: Sequence[tuple[Gauge, Account, int]]) -> asyncio.Future[None]:
         """Mark the counters as being taken from, before anything waits."""
@@ -244,7 +252,7 @@ class MoneyPurse(Purse):
             self._busy[gauge.counter] = done
         return done
 
-    async def _take(self, needs: Sequence[tuple[Gauge, Account, int]], done: asyncio.Future[None]) -> None:
+    async def _fetch(self, needs: Sequence[tuple[Gauge, Account, int]], done: asyncio.Future[None]) -> None:
         try:
             demands = [gauge.demand(account, need) for gauge, account, need in needs]
             grants = await self._counters.take(demands)

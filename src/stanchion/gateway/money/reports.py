@@ -13,8 +13,10 @@ from ...core.context import Context
 from ...core.errors import FieldProblem, InvalidInput
 from ...core.storage import Database
 from ..contract.calls import Usage
-from ..contract.money import Grouping, Invoice, SpendPage, UsageLine
+from ..contract.money import Grouping, Invoice, Spend, SpendPage, UsageLine
+from .calls import check_tag, named, of_tag
 from .ledger import SpendLedger, spend_of
+from .subjects import storable
 from .tables import spend, spend_days
 
 _GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
@@ -34,19 +36,33 @@ class Reports:
         self._clock = clock
 
     async def usage(
-        self, ctx: Context, start: date | None, end: date | None, by: Sequence[Grouping]
+        self, ctx: Context, start: date | None, end: date | None, by: Sequence[Grouping], tag: str = ""
     ) -> list[UsageLine]:
         """Sums by the groupings. Raises InvalidInput."""
         unknown = [each for each in by if each not in _GROUPINGS]
         if unknown or len(set(by)) < len(by):
             problem = FieldProblem("$.by", f"names each of {', '.join(_GROUPINGS)} once at most")
             raise InvalidInput("the groupings are not valid", fields=[problem])
-        return await self._sums(ctx.tenant, *self._days(start, end), tuple(by), {})
+        if "tag" in by or tag:
+            check_tag(tag)
+        return await self._sums(ctx.tenant, *self._days(start, end), tuple(by), {}, tag if "tag" in by else "")
 
-    async def invoice(self, ctx: Context, start: date | None, end: date | None, key: str) -> Invoice:
+    async def spent(self, ctx: Context, request_id: str) -> list[Spend]:
+        """The charges of one request of the caller."""
+        await self._ledger.flush()
+        query = select(spend).where(spend.c.tenant == ctx.tenant, spend.c.request_id == storable(request_id))
+        query = query.where(spend.c.key == storable(ctx.principal)).order_by(spend.c.id).limit(_MOST_GROUPS)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [spend_of(row) for row in rows]
+
+    async def invoice(self, ctx: Context, start: date | None, end: date | None, key: str, tag: str = "") -> Invoice:
         """Raises InvalidInput."""
         start, end = self._days(start, end)
-        lines = await self._sums(ctx.tenant, start, end, _INVOICED, {"key": key} if key else {})
+        by: tuple[str, ...] = _INVOICED
+        if tag:
+            check_tag(tag)
+            by = (*_INVOICED, "tag")
+        lines = await self._sums(ctx.tenant, start, end, by, {"key": key} if key else {}, tag)
         return Invoice(
             tenant=ctx.tenant,
             key=key,
@@ -57,6 +73,7 @@ class Reports:
             requests=sum(line.requests for line in lines),
             unpriced=sum(line.unpriced for line in lines),
             cost=sum(line.cost for line in lines),
+            tag=tag,
         )
 
     async def export(
@@ -90,30 +107,33 @@ class Reports:
         return start, end or max(today, start) + timedelta(days=1)
 
     async def _sums(
-        self, tenant: str, start: date, end: date, by: tuple[str, ...], where: Mapping[str, str]
+        self, tenant: str, start: date, end: date, by: tuple[str, ...], where: Mapping[str, str], tag: str = ""
     ) -> list[UsageLine]:
         _check_days(start, end)
         await self._ledger.flush()
-        groups = [spend_days.c[name] for name in by]
+        table = spend if tag else spend_days
+        query = of_tag(self._database.dialect, tag, start, end, by, where) if tag else _by_day(start, end, by, where)
         # A 64-bit sum of picodollars would end at 9 million dollars: two halves do not.
-        sums = [func.sum(spend_days.c[name]).label(name) for name in ("requests", "unpriced", *_COUNTS)]
-        sums += [func.sum(spend_days.c.cost // _PART).label("whole")]
-        sums += [func.sum(spend_days.c.cost % _PART).label("part")]
-        query = select(*groups, *sums).where(spend_days.c.tenant == tenant)
-        query = query.where(spend_days.c.day >= start.isoformat(), spend_days.c.day < end.isoformat())
-        query = query.where(*(spend_days.c[name] == value for name, value in where.items()))
-        if groups:
-            query = query.group_by(*groups).order_by(*groups)
+        query = query.add_columns(func.sum(table.c.cost // _PART).label("whole"))
+        query = query.add_columns(func.sum(table.c.cost % _PART).label("part")).where(table.c.tenant == tenant)
 
         def work(connection: Connection) -> list[UsageLine]:
             rows = connection.execute(query.limit(_MOST_GROUPS + 1)).mappings().all()
-            return [_line(dict(row), by) for row in rows if row["requests"]]
+            return [_line(named(dict(row)) if tag else dict(row), by) for row in rows if row["requests"]]
 
         lines = await self._database.read(work)
         if len(lines) > _MOST_GROUPS:
             problem = FieldProblem("$.by", "makes more than 10,000 groups")
             raise InvalidInput("there are too many groups", fields=[problem], next_step="Ask for fewer days at once.")
         return lines
+
+
+def _by_day(start: date, end: date, by: Sequence[str], where: Mapping[str, str]) -> Any:
+    groups = [spend_days.c[name] for name in by]
+    sums = [func.sum(spend_days.c[name]).label(name) for name in ("requests", "unpriced", *_COUNTS)]
+    query = select(*groups, *sums).where(spend_days.c.day >= start.isoformat(), spend_days.c.day < end.isoformat())
+    query = query.where(*(spend_days.c[name] == value for name, value in where.items()))
+    return query.group_by(*groups).order_by(*groups) if groups else query
 
 
 def _page(tenant: str, first: int, until: int, last: int, rows: int) -> Any:

@@ -36,6 +36,7 @@ Start = Annotated[date | None, Query(description="First day in UTC; unset: the f
 End = Annotated[date | None, Query(description="The day after the last one; unset: tomorrow.")]
 From = Annotated[datetime | None, Query(alias="start", description="First moment; unset: the month's beginning.")]
 Until = Annotated[datetime | None, Query(alias="end", description="The moment after the last one; unset: now.")]
+Tag = Annotated[str, Query(max_length=64, description="The tag whose values are told apart.")]
 After = Annotated[str, Query(max_length=20, description="`after` of the page before.")]
 
 
@@ -144,6 +145,7 @@ class InvoiceItem(BaseModel):
     requests: int
     unpriced: int
     cost_usd: str
+    tag: str = ""
 
 
 class SpendList(BaseModel):
@@ -210,9 +212,10 @@ def _add_usage(api: APIRouter, accounts: Accounts) -> None:
         start: Start = None,
         end: End = None,
         by: Annotated[list[Grouping] | None, Query(description="What to group by; unset: by day.")] = None,
+        tag: Tag = "",
     ) -> UsageList:
         """Sums of requests, tokens and cost."""
-        lines = await accounts.usage(ctx, start=start, end=end, by=tuple(by or ("day",)))
+        lines = await accounts.usage(ctx, start=start, end=end, by=tuple(by or ("day",)), tag=tag)
         return UsageList(data=[_line(line) for line in lines])
 
     @api.get("/usage/rows")
@@ -250,10 +253,11 @@ def _add_usage(api: APIRouter, accounts: Accounts) -> None:
         start: Start = None,
         end: End = None,
         key: Annotated[str, Query(max_length=200, description="One key or user; unset: the whole tenant.")] = "",
+        tag: Tag = "",
         form: Annotated[Literal["json", "csv"], Query(alias="format", description="JSON or CSV.")] = "json",
     ) -> InvoiceItem | Response:
         """What the tenant or one of its keys used, by key, provider, model and price."""
-        invoice = await accounts.invoice(ctx, start=start, end=end, key=key)
+        invoice = await accounts.invoice(ctx, start=start, end=end, key=key, tag=tag)
         return Response(invoice_csv(invoice), media_type=MEDIA["csv"]) if form == "csv" else _invoice(invoice)
 
 
@@ -338,4 +342,5 @@ def _invoice(invoice: Invoice) -> InvoiceItem:
         requests=invoice.requests,
         unpriced=invoice.unpriced,
         cost_usd=dollars(invoice.cost),
+        tag=invoice.tag,
     )

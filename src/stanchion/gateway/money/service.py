@@ -23,6 +23,7 @@ from ..contract.money import (
     Grouping,
     Invoice,
     PriceSpec,
+    Spend,
     SpendPage,
     Team,
     UsageLine,
@@ -191,13 +192,17 @@ class MoneyService(Purse, Accounts):
         start: date | None = None,
         end: date | None = None,
         by: Sequence[Grouping] = ("day",),
+        tag: str = "",
     ) -> Sequence[UsageLine]:
-        return await self._reports.usage(ctx, start, end, by)
+        return await self._reports.usage(ctx, start, end, by, tag)
+
+    async def spent(self, ctx: Context, request_id: str) -> Sequence[Spend]:
+        return await self._reports.spent(ctx, request_id)
 
     async def invoice(
-        self, ctx: Context, *, start: date | None = None, end: date | None = None, key: str = ""
+        self, ctx: Context, *, start: date | None = None, end: date | None = None, key: str = "", tag: str = ""
     ) -> Invoice:
-        return await self._reports.invoice(ctx, start, end, key)
+        return await self._reports.invoice(ctx, start, end, key, tag)
 
     async def export_usage(
         self,

@@ -13,7 +13,7 @@ from ...core.context import Context
 from ...core.errors import FieldProblem, InvalidInput
 from ..contract.calls import Ask
 from ..contract.prompts import Message, Prompts, Rendered
-from ..wire.peek import Peek
+from ..wire.peek import Peek, peek_of
 
 PROMPT = "prompt"
 """The tag that tells which prompt and version a call was made with, such as `greeting@3`."""
@@ -34,7 +34,7 @@ class Prompted:
         """
         if b'"prompt"' not in ask.body or ask.shape not in _SHAPES:
             return ask
-        peek = Peek(ask.body)
+        peek = peek_of(ask)
         named = peek.read("prompt")
         if named is None:
             return ask

@@ -106,14 +106,14 @@ class PromptService(Prompts):
                 raise Conflict(f"the newest version of {name} is {version}, not {after}")
             row = {"tenant": ctx.tenant, "name": name, "version": version + 1, "content": content}
             connection.execute(insert(tables.prompts).values(**row, note=note, author=ctx.principal, at=micros(at)))
+            if ctx.effect is not None:
+                ctx.effect.note(version=version + 1)
             return version + 1
 
         try:
             version = await self._database.write(ctx, work)
         except IntegrityError as error:
             raise Conflict(f"another version of {name} was added at the same moment") from error
-        if ctx.effect is not None:
-            ctx.effect.note(version=version)
         return Prompt(name, version, list(messages), list(variables), note, ctx.principal, _whole(at))
 
     async def label_prompt(self, ctx: Context, name: str, label: str, weights: Mapping[int, float]) -> PromptView:

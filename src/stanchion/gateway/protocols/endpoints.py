@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from starlette.routing import Route
@@ -18,7 +20,7 @@ from ...core.telemetry.contract import LedgerRow
 from ..contract.calls import Account, Ask, Piece, Shape
 from ..contract.gateway import Gateway
 from ..contract.specs import ROUTE_PREFIX
-from ..wire.peek import Peek
+from ..wire.peek import Peek, Peeked
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -39,6 +41,7 @@ _KEPT = (b"anthropic-beta", b"anthropic-version", b"openai-beta")
 _TAGS = b"x-stanchion-tags"
 _SENSITIVITY = b"x-stanchion-sensitivity"
 _MOST_TAGS = 16
+_UNWATCHED = 0.05
 
 
 class Calls:
@@ -53,14 +56,32 @@ class Calls:
         if body is None:
             body = await read_body(receive, _MOST)
         ctx, row = cast(Context, scope[CONTEXT]), cast(LedgerRow, scope[ROW])
-        ask = _ask(self._shape, body, scope["headers"])
         peek = Peek(body)
+        ask = _ask(self._shape, peek, scope["headers"])
         _name(row, peek)
-        async with _while_connected(receive, row):
-            if peek.stream and self._shape not in ("embeddings", "rerank"):
-                await self._streamed(ctx, row, ask, send)
-            else:
-                await self._whole(ctx, row, ask, send)
+        try:
+            async with _while_connected(receive, row):
+                if peek.stream and self._shape not in ("embeddings", "rerank"):
+                    await self._streamed(ctx, row, ask, send)
+                else:
+                    await self._whole(ctx, row, ask, send)
+        except StanchionError:
+            if row.version:
+                await self._charged(ctx, row)
+            raise
+        if row.outcome == "cancelled":
+            await self._charged(ctx, row)
+
+    async def _charged(self, ctx: Context, row: LedgerRow) -> None:
+        """Complete the row of an answer that did not come to its end with what was charged for it."""
+        try:
+            spent = await self._gateway.spent(replace(ctx, deadline=None), ctx.request_id)
+        except StanchionError:
+            return
+        for each in spent:
+            row.version = each.model
+            row.tokens_in, row.tokens_out = each.usage.tokens_in, each.usage.tokens_out
+        row.cost = sum(each.cost for each in spent) / _PICO
 
     async def _whole(self, ctx: Context, row: LedgerRow, ask: Ask, send: Send) -> None:
         reply = await self._gateway.complete(ctx, ask)
@@ -96,25 +117,34 @@ class Calls:
 
 
 class _while_connected:
-    """Cancels the block when the client goes away: what it asked for is of no use to anybody then."""
+    """Cancels the block when the client goes away: what it asked for is of no use to anybody then.
+
+    Most blocks end before anybody could have noticed, so the client is watched only after a moment.
+    """
 
     def __init__(self, receive: Receive, row: LedgerRow) -> None:
         self._receive = receive
         self._row = row
+        self._gone = False
+        self._listening: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> None:
         self._working = asyncio.current_task()
-        self._gone = False
-        self._listening = asyncio.ensure_future(self._listen())
+        self._timer = asyncio.get_running_loop().call_later(_UNWATCHED, self._watch)
 
     async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
-        self._listening.cancel()
-        await asyncio.gather(self._listening, return_exceptions=True)
+        self._timer.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
         if not self._gone or kind is not asyncio.CancelledError or self._working is None:
             return False
         self._row.outcome = "cancelled"
         # Somebody else may want the task cancelled as well, such as a process that ends.
         return self._working.uncancel() == 0
+
+    def _watch(self) -> None:
+        self._listening = asyncio.ensure_future(self._listen())
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -129,7 +159,7 @@ def call_routes(gateway: Gateway) -> list[Route]:
     return [Route(path, Calls(gateway, shape), methods=["POST"]) for path, shape in PATHS.items()]
 
 
-def _ask(shape: Shape, body: bytes, headers: list[tuple[bytes, bytes]]) -> Ask:
+def _ask(shape: Shape, peek: Peek, headers: list[tuple[bytes, bytes]]) -> Ask:
     kept: dict[str, str] = {}
     tags: dict[str, str] = {}
     for name, value in headers:
@@ -139,7 +169,7 @@ def _ask(shape: Shape, body: bytes, headers: list[tuple[bytes, bytes]]) -> Ask:
             tags |= _tags(value.decode("latin-1"))
         elif name == _SENSITIVITY:
             tags["sensitivity"] = value.decode("latin-1")[:64]
-    return Ask(shape, body, kept, tags)
+    return Peeked(shape, peek.body, kept, tags, peek)
 
 
 def _tags(text: str) -> dict[str, str]:
@@ -161,7 +191,13 @@ def _name(row: LedgerRow, peek: Peek) -> None:
         model = peek.model
     except StanchionError:
         return
-    row.subject = redact(model) if len(model) <= _LONGEST and model.isprintable() else ""
+    row.subject = _redacted(model) if len(model) <= _LONGEST and model.isprintable() else ""
+
+
+@lru_cache(maxsize=1024)
+def _redacted(model: str) -> str:
+    # A few names come again and again, and each rule of what is taken out costs as much as a step of routing.
+    return redact(model)
 
 
 def _learn(row: LedgerRow, account: Account) -> None:

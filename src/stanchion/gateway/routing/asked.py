@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...core.errors import FieldProblem, InvalidInput
 from ..contract.calls import Ask
-from ..wire.peek import Peek
+from ..wire.peek import Peek, peek_of
 
 _BYTES_A_TOKEN = 4
 _PICTURE_TOKENS = 1_500
@@ -39,14 +39,15 @@ class Asked:
 
 def read(ask: Ask) -> Asked:
     """What the request asks for. Raises MalformedRequest for what is no JSON object, InvalidInput with the path."""
-    peek = Peek(ask.body)
-    if len(peek.model) > _LONGEST_NAME or not peek.model.isprintable():
+    peek = peek_of(ask)
+    model = peek.model
+    if len(model) > _LONGEST_NAME or not model.isprintable():
         raise InvalidInput("the request names no model", fields=[FieldProblem("$.model", "Expected a model's name")])
     generates = ask.shape not in ("embeddings", "rerank")
     return Asked(
         ask=ask,
         peek=peek,
-        model=peek.model,
+        model=model,
         streams=peek.stream and generates,
         wants_usage=peek.usage_in_stream,
         tokens_in=_estimate(ask.body),

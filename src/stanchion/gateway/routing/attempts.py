@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -10,9 +11,10 @@ from ...core.context import Context
 from ...core.errors import DeadlineExceeded, NotFound, StanchionError, Unavailable
 from ..contract.calls import Usage
 from ..dialects.errors import failure
-from ..ports import Purse, Response
+from ..ports import Purse, Response, Wire
 from .asked import Asked
 from .choosing import Candidate
+from .joining import joined
 from .spending import Spending
 from .table import Target
 from .ways import Watch, Whole
@@ -34,26 +36,44 @@ class Attempts:
         """
         spending = Spending(self._purse, ctx, candidate)
         await spending.reserve(asked, target, number)
-        started, reached = self._clock.monotonic(), False
+        started, way = self._clock.monotonic(), candidate.way
+        bodies: list[bytes] = []
         try:
-            async with candidate.served.transport.send(ctx, candidate.way.wire(asked, candidate.bound)) as response:
-                body = await response.read()
-                self._check(candidate, response, body)
-            reached = True
-            answer = candidate.way.whole(asked, body)
-            usage = answer.usage or _estimated(asked, len(body) // 4 if asked.generates else 0)
+            await self._ask(ctx, candidate, way.wire(asked, candidate.bound), way.times(asked), bodies)
+            answers = [way.whole(asked, body) for body in bodies]
+            answer = answers[0] if len(answers) == 1 else joined(answers)
+            usage = answer.usage or _estimated(asked, sum(map(len, bodies)) // 4 if asked.generates else 0)
             await spending.settle(usage, "ok")
         except StanchionError as error:
             _failed(candidate, error)
             # An upstream that answered, if unreadably, or was still at it when the time ended, has read the request.
-            await _end(spending, asked, error.code, used=reached or isinstance(error, DeadlineExceeded))
+            await _end(spending, asked, error.code, used=bool(bodies) or isinstance(error, DeadlineExceeded))
             raise
         except BaseException:
             await _end(spending, asked, "cancelled", used=True)
             raise
         candidate.served.latency.add((self._clock.monotonic() - started) * 1000)
+        candidate.served.errors.add(0.0)
         candidate.served.calls += 1
         return Answered(candidate, answer, usage, spending.cost)
+
+    async def _ask(self, ctx: Context, candidate: Candidate, wire: Wire, times: int, bodies: list[bytes]) -> None:
+        """Put the answers to so many calls into `bodies`; all calls have ended when one of them raises."""
+        if times == 1:
+            bodies.append(await self._body(ctx, candidate, wire))
+            return
+        calls = (self._body(ctx, candidate, wire) for _ in range(times))
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        bodies += [each for each in told if isinstance(each, bytes)]
+        for each in told:
+            if isinstance(each, BaseException):
+                raise each
+
+    async def _body(self, ctx: Context, candidate: Candidate, wire: Wire) -> bytes:
+        async with candidate.served.transport.send(ctx, wire) as response:
+            body = await response.read()
+            self._check(candidate, response, body)
+        return body
 
     async def opened(self, ctx: Context, asked: Asked, target: Target, candidate: Candidate, number: int) -> Opened:
         """The stream, once its first event is there. Raises as `whole` does; what it gives must be closed."""
@@ -149,6 +169,7 @@ class Opened:
             async for data in self._pieces:
                 if shown := self._watch.feed(data):
                     yield shown
+                self._watch.check()
             last = self._watch.close()
             self._outcome = "ok"
             await self._spending.settle(self.usage, "ok")
@@ -160,6 +181,7 @@ class Opened:
             raise
         served = self.candidate.served
         served.latency.add((self._clock.monotonic() - self._started) * 1000)
+        served.errors.add(0.0)
         served.calls += 1
 
     async def close(self) -> None:
@@ -172,7 +194,10 @@ class Opened:
 
 async def _first(watch: Watch, pieces: AsyncIterator[bytes]) -> bytes:
     async for data in pieces:
-        if shown := watch.feed(data):
+        shown = watch.feed(data)
+        # Nothing has gone on yet: what came before the fault is another model's to say.
+        watch.check()
+        if shown:
             return shown
     # Raises for what did not come to its end; a stream of one event without a blank line is shown at once.
     return watch.close()
@@ -186,6 +211,7 @@ def _failed(candidate: Candidate, error: StanchionError) -> None:
     served = candidate.served
     served.calls += 1
     served.failures += 1
+    served.errors.add(1.0)
     if error.retry_after is not None and error.retry_after > 0:
         served.leave_alone(error.retry_after)
 

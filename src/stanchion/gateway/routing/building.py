@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...core.clock import Clock
 from ...core.errors import Misconfigured
 from ...core.resilience import BreakerView
 from ..contract.calls import Shape
+from ..contract.money import PriceSpec
 from ..contract.specs import Kind, ModelSpec, UpstreamSpec, check_together, native
 from ..dialects.anthropic import AnthropicDialect
 from ..dialects.bedrock import BedrockDialect
@@ -18,9 +19,11 @@ from ..wire.chat.form import ChatForm
 from ..wire.completions import CompletionsForm
 from ..wire.messages.form import MessagesForm
 from ..wire.responses.form import ResponsesForm
+from .health import Health
 from .prices import declared
 from .served import Served
 from .translating import Translated
+from .vectors import EmbeddedByGemini, RankedByTei
 from .ways import PassThrough, Way
 
 _HOSTED_OPENAI: frozenset[Kind] = frozenset(("openai", "azure"))
@@ -33,6 +36,8 @@ def models_of(
     transport: Callable[[UpstreamSpec], Transport],
     clock: Clock,
     on_change: Callable[[BreakerView], None],
+    prices: Sequence[PriceSpec] = (),
+    health: Mapping[str, Health] | None = None,
 ) -> dict[str, Served]:
     """Every declared model by name. Raises Misconfigured where a declaration cannot be served."""
     check_together(models, upstreams)
@@ -48,9 +53,10 @@ def models_of(
             spec,
             transports[spec.name],
             ways_of(model, spec, clock),
-            declared(model, spec),
+            declared(model, spec, prices),
             clock=clock,
             on_change=on_change,
+            health=None if health is None else health[spec.name],
         )
     return found
 
@@ -63,6 +69,10 @@ def ways_of(model: ModelSpec, upstream: UpstreamSpec, clock: Clock) -> dict[Shap
     for shape, form in forms(clock).items() if dialect is not None else ():
         if shape not in ways and dialect is not None:
             ways[shape] = Translated(form, dialect, name)
+    if upstream.kind == "gemini":
+        ways["embeddings"] = EmbeddedByGemini(name)
+    if upstream.kind == "tei":
+        ways["rerank"] = RankedByTei(name)
     if not ways:
         raise Misconfigured(f"upstreams of the kind {upstream.kind} cannot be asked yet")
     lacking = sorted(model.shapes - set(ways))

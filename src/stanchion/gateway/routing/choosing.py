@@ -24,7 +24,7 @@ from .served import Served
 from .table import Target
 from .ways import Way
 
-Why = Literal["shape", "size", "condition", "data", "cost", "out"]
+Why = Literal["shape", "size", "condition", "data", "cost", "out", "drained"]
 WhyNot = Callable[[Served], str]
 _LEAST_OUT = 16
 
@@ -65,11 +65,20 @@ def ordered(ctx: Context, target: Target) -> Sequence[Served]:
 
 
 class Chooser:
-    """Applies a route's limits to a call. `output_tokens` is what is set aside where nobody says how long."""
+    """Applies a route's limits to a call. `output_tokens` is what is set aside where nobody says how long; `drained`
+    says of a tenant and an upstream whether calls are kept from it.
+    """
 
-    def __init__(self, prices: Prices | None, *, output_tokens: int) -> None:
+    def __init__(
+        self,
+        prices: Prices | None,
+        *,
+        output_tokens: int,
+        drained: Callable[[str, str], bool] = lambda tenant, upstream: False,
+    ) -> None:
         self._prices = prices
         self._output_tokens = output_tokens
+        self._drained = drained
 
     def judge(
         self, ctx: Context, asked: Asked, target: Target, label: Sensitivity, data: WhyNot
@@ -90,6 +99,8 @@ class Chooser:
         condition = target.conditions.get(rung.spec.name)
         if condition is not None and not condition.holds(_facts(ctx, asked, rung, label)):
             return Refused(rung, "condition", "its condition does not hold")
+        if self._drained(ctx.tenant, rung.upstream.name):
+            return Refused(rung, "drained", "its upstream is drained")
         if rung.out:
             return Refused(rung, "out", f"it asked to be left alone for {rung.out:.0f} s more")
         return self._within(asked, target, rung, way)
@@ -99,18 +110,19 @@ class Chooser:
         wanted = self._wanted(asked, rung)
         out = wanted * asked.answers
         bound: int | None = None
-        most = 0 if price is None else price.cost(Usage(asked.tokens_in, out))
+        given = asked.tokens_in * way.times(asked)
+        most = 0 if price is None else price.cost(Usage(given, out))
         if target.max_cost is not None:
             if price is None:
                 return Refused(rung, "cost", "it has no known price, and the route has a max_cost")
             if most > target.max_cost:
-                fits = affordable(price, asked.tokens_in, target.max_cost) // asked.answers
+                fits = affordable(price, given, target.max_cost) // asked.answers
                 if asked.most_out is not None or not asked.generates or fits < _LEAST_OUT:
                     return Refused(rung, "cost", "the call could cost more than the route's max_cost", price, most)
                 bound, out = fits, fits * asked.answers
+                most = price.cost(Usage(given, out))
             elif asked.most_out is None and asked.generates:
                 bound = wanted
-            most = price.cost(Usage(asked.tokens_in, out))
         return Candidate(rung, way, price, out, bound, most)
 
     def _wanted(self, asked: Asked, rung: Served) -> int:
@@ -138,6 +150,9 @@ def nobody(refused: Sequence[Refused]) -> StanchionError:
         )
     if reasons <= {"shape", "size"}:
         return InvalidInput(f"no model can take the call ({story})", next_step="Ask another model or route.")
+    if "drained" in reasons:
+        step = "Add a model of another upstream to the route, or end the drain."
+        return Unavailable(f"no model takes the call ({story})", next_step=step)
     return Unavailable(f"no model takes the call ({story})", next_step="Change the conditions of the route.")
 
 

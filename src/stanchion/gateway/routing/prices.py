@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
 from ...core.errors import InvalidInput, Misconfigured
 from ..contract.calls import Usage
+from ..contract.money import PriceSpec
 from ..contract.specs import SELF_HOSTED, ModelSpec, UpstreamSpec
 from ..money.prices import declared_price
 from ..ports import Price, Prices
@@ -20,14 +24,23 @@ class Free(Price):
         return 0
 
 
-def declared(model: ModelSpec, upstream: UpstreamSpec) -> Price | None:
-    """The price that declarations give, None where the table of prices has to say. Raises Misconfigured."""
-    if model.price is not None:
+def declared(model: ModelSpec, upstream: UpstreamSpec, specs: Sequence[PriceSpec] = ()) -> Price | None:
+    """The price that declarations give: the model's own, else the first of `specs` that names its upstream, or the kind
+    of that, and its name there. None where the table of prices has to say. Raises Misconfigured.
+    """
+    spec = model.price or next((each for each in specs if _names(each, model, upstream)), None)
+    if spec is not None:
         try:
-            return declared_price(model.price)
+            return declared_price(spec)
         except InvalidInput as error:
             raise Misconfigured(f"the price of the model {model.name}: {error.detail}") from error
     return Free() if upstream.kind in SELF_HOSTED or upstream.on_premises else None
+
+
+def _names(spec: PriceSpec, model: ModelSpec, upstream: UpstreamSpec) -> bool:
+    name, provider = (model.model or model.name).lower(), spec.provider.lower()
+    here = any(fnmatchcase(each.lower(), provider) for each in (upstream.name, upstream.kind))
+    return here and fnmatchcase(name, spec.model.lower())
 
 
 def price_of(known: Price | None, upstream: UpstreamSpec, model: str, table: Prices | None) -> Price | None:

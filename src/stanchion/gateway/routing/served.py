@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ...core.clock import Clock
-from ...core.resilience import Breaker, BreakerView, Retry, RetryBudget, RetryRules
+from ...core.resilience import BreakerView, Retry, RetryBudget, RetryRules
 from ..contract.calls import Shape
 from ..contract.gateway import LanguageModel, RungView
 from ..contract.specs import ModelSpec, UpstreamSpec
 from ..ports import Price, Transport
+from .breaker import ModelBreaker
+from .health import Health
 from .ways import Way
 
 _WEIGHT = 0.2  # of the newest call in an average
@@ -42,19 +44,27 @@ class Served:
         *,
         clock: Clock,
         on_change: Callable[[BreakerView], None] | None = None,
+        health: Health | None = None,
     ) -> None:
         self.spec = spec
         self.upstream = upstream
         self.transport = transport
         self.ways = ways
         self.declared_price = price
-        self.breaker = Breaker(spec.name, clock=clock, on_change=on_change)
+        self.breaker = ModelBreaker(spec.name, clock=clock, on_change=on_change)
         self.latency = Average()
         self.first_token = Average()
+        self.errors = Average()
         self.calls = self.failures = 0
         self._clock = clock
         self._budget = RetryBudget(clock=clock)
         self._out_until = 0.0
+        self._health = health
+
+    @property
+    def unwell(self) -> bool:
+        """Whether the probes of its upstream fail."""
+        return self._health is not None and self._health.ok is False
 
     @property
     def model(self) -> str:

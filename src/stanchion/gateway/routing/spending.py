@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from ...core.context import Context
+from ...core.resilience.deadline import Begun
 from ..contract.calls import Usage
 from ..ports import Purse, Reserve
 from .asked import Asked
 from .choosing import Candidate
 from .table import Target
+
+T = TypeVar("T")
 
 
 class Spending:
@@ -32,7 +37,7 @@ class Spending:
             self._ctx,
             provider=found.served.upstream.name,
             model=found.served.model,
-            tokens=asked.tokens_in + found.tokens_out,
+            tokens=asked.tokens_in * found.way.times(asked) + found.tokens_out,
             most=found.most,
             tags=asked.ask.tags,
             route=target.route,
@@ -48,8 +53,9 @@ class Spending:
         price = self._candidate.price
         self.cost = 0 if price is None else price.cost(usage)
         if self._purse is not None and self._reserve is not None:
-            work = self._purse.settle(self._ctx, self._reserve, usage, price=price, outcome=outcome)
-            self.cost = await asyncio.shield(asyncio.ensure_future(work))
+            self.cost = await _shielded(
+                self._purse.settle(self._ctx, self._reserve, usage, price=price, outcome=outcome)
+            )
 
     async def release(self) -> None:
         """Nothing was used. Cancelling the caller does not stop it."""
@@ -57,4 +63,14 @@ class Spending:
             return
         self._done = True
         if self._purse is not None and self._reserve is not None:
-            await asyncio.shield(asyncio.ensure_future(self._purse.release(self._ctx, self._reserve)))
+            await _shielded(self._purse.release(self._ctx, self._reserve))
+
+
+async def _shielded(work: Awaitable[T]) -> T:
+    """What the work gives. Once it waits it is on its own: whoever cancels the caller does not stop it."""
+    begun = Begun(work)
+    return begun.value if not begun.waits else await asyncio.shield(asyncio.ensure_future(_rest(begun)))
+
+
+async def _rest(begun: Begun[T]) -> T:
+    return await begun

@@ -40,14 +40,17 @@ class Table:
 
     def find(self, tenant: str, name: str) -> Target:
         """Who answers the name that a client asked for. Raises NotFound."""
-        if name.startswith(ROUTE_PREFIX):
-            route = name.removeprefix(ROUTE_PREFIX)
-            found = self._put.get((tenant, route)) or self._declared.get(route)
-        else:
-            found = self._single.get(name)
+        found = self.found(tenant, name)
         if found is None:
             raise NotFound(f"there is no model {name!r}", next_step="GET /v1/models lists the models and routes.")
         return found
+
+    def found(self, tenant: str, name: str) -> Target | None:
+        """Who answers it; None where nobody does."""
+        if name.startswith(ROUTE_PREFIX):
+            route = name.removeprefix(ROUTE_PREFIX)
+            return self._put.get((tenant, route)) or self._declared.get(route)
+        return self._single.get(name)
 
     def route(self, tenant: str, name: str) -> Target | None:
         """The route of that name as the tenant has it."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import msgspec
-
 from ...core.errors import Unavailable
 from ..contract.calls import Shape, Usage
 from ..contract.specs import Kind
 from ..dialects.errors import failure_in
 from ..ports import Wire
 from ..wire.scan import Scanner, scanner, seen
-from ..wire.sse import events
 from .asked import Asked
 
 _PATHS: Mapping[Shape, str] = {
@@ -26,6 +23,7 @@ _PATHS: Mapping[Shape, str] = {
 }
 # Servers that refuse the field tell usage in their last event unasked.
 _NO_STREAM_OPTIONS: frozenset[Kind] = frozenset(("mistral",))
+_TEI_EMBEDDINGS = "/v1/embeddings"
 _ANTHROPIC_VERSION = "2023-06-01"
 
 
@@ -62,6 +60,10 @@ class Watch(Protocol):
         """What may go on to the client now. Raises Unavailable for what is no answer."""
         ...
 
+    def check(self) -> None:
+        """To be called when that has gone on: raises what went wrong behind it in the same bytes."""
+        ...
+
     def close(self) -> bytes:
         """The last bytes. Raises Unavailable if the answer did not come to its end."""
         ...
@@ -71,6 +73,10 @@ class Way(Protocol):
     """One shape's way to one model. `passes` tells that the client's own document travels."""
 
     passes: bool
+
+    def times(self, asked: Asked) -> int:
+        """How many calls the upstream needs for the answers that were asked for."""
+        return 1
 
     def wire(self, asked: Asked, most_out: int | None) -> Wire:
         """The request to the upstream; `most_out` bounds the answer where the client did not."""
@@ -105,7 +111,8 @@ class PassThrough(Way):
         headers = dict(asked.ask.headers)
         if self._shape == "messages":
             headers.setdefault("anthropic-version", _ANTHROPIC_VERSION)
-        return Wire(_PATHS[self._shape], asked.peek.replaced(model=self._model, put=put), headers)
+        path = _TEI_EMBEDDINGS if self._kind == "tei" else _PATHS[self._shape]
+        return Wire(path, asked.peek.replaced(model=self._model, put=put), headers)
 
     def whole(self, asked: Asked, body: bytes) -> Whole:
         told = seen(self._shape, body)
@@ -149,29 +156,16 @@ class _Followed(Watch):
 
     def feed(self, data: bytes) -> bytes:
         shown = self._scanner.feed(data)
-        self._check()
-        if not self._events and shown:
-            _check_first(shown)
         self._events += shown.count(b"data:")
         return shown
 
     def close(self) -> bytes:
         last = self._scanner.close()
-        self._check()
+        self.check()
         if not self._scanner.ended:
             raise Unavailable("the upstream ended its stream before the answer was complete")
         return last
 
-    def _check(self) -> None:
+    def check(self) -> None:
         if self._scanner.failed is not None:
             raise failure_in(self._scanner.failed, upstream="the upstream")
-
-
-def _check_first(shown: bytes) -> None:
-    """While another model may still be asked, what is no stream of JSON is not passed on. Raises Unavailable."""
-    for event in events(shown):
-        try:
-            msgspec.json.decode(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if event.data != b"[DONE]":
-                raise Unavailable("the upstream sent an event that is no JSON") from error

@@ -19,7 +19,7 @@ from ..privacy.record import inspected
 from ..prompts.calls import Prompted
 from ..rails.rails import Rails
 from ..routing.failing import failing
-from ..wire.peek import Peek
+from ..wire.peek import Peek, peek_of
 from . import words
 from .strand import Strand
 from .stream import ShieldedStream
@@ -51,6 +51,8 @@ class Shield:
 
     async def complete(self, ctx: Context, ask: Ask, inner: Complete) -> Reply:
         """The whole answer to the call as it may leave, as it may be given."""
+        if self._guard is None and self._rails is None:
+            return await inner(ctx, await self._prompted.filled(ctx, ask))
         checked = await self.checked(ctx, ask)
         reply = await inner(checked.ctx, checked.ask)
         if self._watches(checked):
@@ -83,7 +85,7 @@ class Shield:
         checked = Checked(ctx, ask, None, [])
         if self._guard is None and (self._rails is None or not self._rails.any("ask")):
             return checked
-        peek = Peek(ask.body)
+        peek = peek_of(ask)
         document: dict[str, Any] = msgspec.json.decode(ask.body)
         if self._rails is not None and self._rails.any("ask"):
             checked.findings += (await self._rails.ask(document)).findings

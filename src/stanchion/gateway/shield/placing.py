@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ...core.context import Context
 from ...core.storage import Database
 from ..contract.privacy import PrivacySpec, highest
+from ..contract.tools import ToolServerSpec
 from ..privacy.record import kept, placed
 from ..routing.served import Served
 
@@ -27,6 +28,10 @@ class Placing:
             return self._spec.why_not(label, on_premises=upstream.here, region=upstream.region)
 
         return judge
+
+    def server(self, ctx: Context, spec: ToolServerSpec) -> str:
+        """The same of a server of tools."""
+        return self._spec.why_not(highest(*ctx.labels), on_premises=spec.on_premises, region=spec.region)
 
     async def sent(self, ctx: Context, served: Served) -> None:
         """Write down, before it happens, that a call of a guarded class goes to a model."""

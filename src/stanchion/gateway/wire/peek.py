@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from ...core.errors import FieldProblem, InvalidInput, MalformedRequest
-from ..contract.calls import Shape
+from ..contract.calls import Ask, Shape
 
 _TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NAME = re.compile(rb'[\s,{]*("(?:[^"\\]|\\.)*"\s*:\s*)')
-_encode = msgspec.json.encode
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 _MOST_TOKENS: Mapping[Shape, tuple[str, ...]] = {
     "chat": ("max_completion_tokens", "max_tokens"),
     "completions": ("max_tokens",),
@@ -33,10 +33,11 @@ class Peek:
     The door has already refused a name given twice and values nested too deeply.
     """
 
-    __slots__ = ("__dict__", "body", "keys")
+    __slots__ = ("_model", "body", "keys")
 
     def __init__(self, body: bytes) -> None:
         self.body = body
+        self._model = ""
         try:
             self.keys: Mapping[str, msgspec.Raw] = _TOP.decode(body)
         except msgspec.ValidationError as error:
@@ -54,17 +55,20 @@ class Peek:
     def read(self, name: str) -> Any:
         """A value as plain data, None where it is absent or null."""
         value = self.keys.get(name)
-        return None if value is None else msgspec.json.decode(value)
+        return None if value is None else _decode(value)
 
-    @cached_property
+    @property
     def model(self) -> str:
         """The model or route asked for. Raises InvalidInput where it is absent, empty or no text."""
+        if self._model:
+            return self._model
         value = self.read("model")
         if not isinstance(value, str) or not value:
             raise _wrong("model", "Name a model, or a route as `route:NAME`")
+        self._model = value
         return value
 
-    @cached_property
+    @property
     def stream(self) -> bool:
         """Whether the answer is to be streamed. Raises InvalidInput for what is neither true nor false."""
         value = self.read("stream")
@@ -72,7 +76,7 @@ class Peek:
             raise _wrong("stream", "Expected true or false")
         return bool(value)
 
-    @cached_property
+    @property
     def usage_in_stream(self) -> bool:
         """Whether the client asked for usage at the end of its stream (chat completions, completions)."""
         options = self.read("stream_options")
@@ -86,11 +90,15 @@ class Peek:
                 return _whole(name, value)
         return None
 
-    @cached_property
+    @property
     def answers(self) -> int:
         """How many answers the client wants (`n`, or `best_of` where the upstream makes more and shows fewer)."""
-        counts = [_whole(name, value) for name in ("n", "best_of") if (value := self.read(name)) is not None]
-        return max(counts, default=1)
+        most = 1
+        for name in ("n", "best_of"):
+            value = self.read(name)
+            if value is not None:
+                most = max(most, _whole(name, value))
+        return most
 
     def replaced(
         self, *, model: str | None = None, put: Mapping[str, Any] | None = None, drop: Collection[str] = ()
@@ -113,16 +121,34 @@ class Peek:
 
     def _members(self) -> list[tuple[str, bytes, bytes]]:
         """Each key, the bytes of its name and colon, and its value's."""
-        body, at, members = self.body, 0, []
+        body, at, members, match = self.body, 0, list[tuple[str, bytes, bytes]](), _NAME.match
         for name, value in self.keys.items():
-            found = _NAME.match(body, at)
+            found = match(body, at)
             raw = bytes(value)
             # A name that came twice has one value: the places no longer match.
-            if found is None or not body.startswith(raw, found.end()):
+            if found is None or not body.startswith(raw, at := found.end()):
                 raise MalformedRequest(f"the key {name[:64]!r} is given more than once")
             members.append((name, found[1], raw))
-            at = found.end() + len(raw)
+            at += len(raw)
         return members
+
+
+class Peeked(Ask):
+    """A call whose top level has been read already. It compares and travels as what it is: an `Ask`."""
+
+    __slots__ = ("peek",)
+    peek: Peek
+
+    def __init__(
+        self, shape: Shape, body: bytes, headers: Mapping[str, str], tags: Mapping[str, str], peek: Peek | None = None
+    ) -> None:
+        Ask.__init__(self, shape, body, headers, tags)
+        object.__setattr__(self, "peek", Peek(body) if peek is None or peek.body is not body else peek)
+
+
+def peek_of(ask: Ask) -> Peek:
+    """The top level of a call's body. Raises what `Peek` does."""
+    return ask.peek if isinstance(ask, Peeked) else Peek(ask.body)
 
 
 def _whole(name: str, value: object) -> int:

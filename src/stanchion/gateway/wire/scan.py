@@ -51,13 +51,16 @@ class _Head(msgspec.Struct):
 
 _HEAD = msgspec.json.Decoder(_Head)
 _ANY = msgspec.json.Decoder()
+_RAW = msgspec.json.Decoder(msgspec.Raw)  # checks a document from end to end, and builds nothing
+_UNREADABLE = {"message": "the upstream sent an event that is no JSON"}
 
 
 class Scanner:
     """Follows one streamed answer. `feed` gives what may go on to the client at once: whole events, unchanged.
 
     `usage` is the last count so far, `finish` why the model stopped in our words, `ended` whether the answer is whole,
-    `failed` the error that the upstream told of within the stream: that event and what follows it are held back.
+    `failed` the error that the upstream told of within the stream, or that an event of it cannot be read: that event
+    and what follows it are held back.
     """
 
     def __init__(self, *, most: int = MOST_EVENT) -> None:
@@ -89,7 +92,7 @@ class Scanner:
         if not self._begun:
             self._begun = True
             seen = block.removeprefix(_MARK)
-        if not self._suspicious(seen):
+        if not self._suspicious(seen) and _plain(seen):
             return block
         return self._sifted(block)
 
@@ -97,13 +100,19 @@ class Scanner:
         kept: list[bytes] = []
         dropped = False
         for frame in frames(block):
-            if all(self._event(event) for event in events(frame.removeprefix(_MARK))):
+            if all(self._readable(event) and self._event(event) for event in events(frame.removeprefix(_MARK))):
                 kept.append(frame)
             else:
                 dropped = True
             if self.failed is not None:
                 break
         return b"".join(kept) if dropped else block
+
+    def _readable(self, event: Event) -> bool:
+        """A client drops or stumbles over half a document: the words of it would be missing from a whole answer."""
+        if not _readable(event.data):
+            self.failed = _UNREADABLE
+        return self.failed is None
 
     def _suspicious(self, block: bytes) -> bool:
         raise NotImplementedError
@@ -259,6 +268,22 @@ def seen(shape: Shape, body: bytes) -> Seen | None:
         return Seen(usage_of_chat(head.usage), finish)
     meta = _mapping(head.meta)
     return Seen(usage_of_chat(head.usage) or usage_of_responses(meta.get("tokens")))
+
+
+def _plain(block: bytes) -> bool:
+    """Whether every event of whole frames can be read; one event on one line, the usual case, is not taken apart."""
+    if block.startswith(b"data: {") and block.find(b"\n") == len(block) - 2:
+        return _readable(block[6:-2])
+    return all(_readable(event.data) for event in events(block))
+
+
+def _readable(data: bytes) -> bool:
+    """Whether an event's data is JSON, the mark of the end, or nothing, which the standard has clients pass over."""
+    try:
+        _RAW.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return not data or data.startswith(b"[DONE]")
+    return True
 
 
 def _says(block: bytes, name: bytes) -> bool:

@@ -85,11 +85,13 @@ class Batch:
 class Review:
     """Answers that a person should look at: those for which `when(instance, outcome)` is true.
 
-    They are marked, and given all the same. `when` may take the looked-up features as a third parameter.
+    They are marked, and given all the same. `when` may take the looked-up features as a third parameter. With `queue`,
+    the name of a declared review queue, each is opened there as well.
     """
 
     when: Callable[..., bool]
     reason: str = ""
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,8 @@ class Options:
     """All of them. `rules` are asked in order after the model: `rule(instance, outcome)` gives another outcome, or
     None to leave it; the answer says which rule overruled it. A rule of three parameters is given the looked-up
     features as well, by name, and none of them where an instance has none. `hedges` are second attempts by rung.
-    `rollout` begins by itself when a newer version reaches staging."""
+    `rollout` begins by itself when a newer version reaches staging. `human` names the review queue in which people are
+    asked where no rung above the default answers."""
 
     features: Lookup | None = None
     cache: Cache | None = None
@@ -183,6 +186,12 @@ class Options:
     last_good: LastGood | None = None
     hedges: Mapping[str, Hedge] = field(default_factory=dict)
     rollout: RolloutPlan | None = None
+    human: str = ""
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether a review queue is named anywhere."""
+        return bool(self.human or (self.review is not None and self.review.queue))
 
 
 NO_OPTIONS = Options()

@@ -43,7 +43,8 @@ class Prediction:
 
     Where `error` is set the instance was refused, `values` is empty and the others are answered all the same.
     `served_by` is set where this item was served by something else than the call, such as `cache`. `overruled_by`
-    names the declared rule that replaced the model's answer; `review` is `required` where a person should look.
+    names the declared rule that replaced the model's answer; `review` is `required` where a person should look, and
+    `waiting` where people have been asked and there are no values yet: `review_item` names what waits.
     `age_seconds` is set where the answer is an earlier one that was kept for such a moment.
     """
 
@@ -52,6 +53,7 @@ class Prediction:
     served_by: str = ""
     overruled_by: str = ""
     review: str = ""
+    review_item: str = ""
     age_seconds: float | None = None
 
 

@@ -47,7 +47,8 @@ async def replied(
         return Reply(nothing, error.code)
     if strict and answer.served_by not in (*_FIRST, "none"):
         return Reply(nothing, f"served_by_{answer.served_by}")
-    return Reply([None if item.error is not None else item.values for item in answer.items])
+    # Where people were asked there are no values yet, which to a member's caller is no answer.
+    return Reply([None if item.error is not None or item.review_item else item.values for item in answer.items])
 
 
 async def answered(nested: Nested, ctx: Context, model: str, instances: Instances) -> list[Mapping[str, Json]]:

@@ -84,6 +84,27 @@ def elements(raw: msgspec.Raw, datatype: str, shape: Sequence[int], path: str) -
         raise _refused(problem.path, f"{problem.message}, as the datatype is {datatype[:_SHORTENED]}") from error
 
 
+def plain_elements(data: Sequence[Any], datatype: str, shape: Sequence[int]) -> tuple[Number, ...] | None:
+    """The elements of a decoded list, flat or of rows as the shape says, if each is of the very type; else None."""
+    if datatype not in DATATYPES:
+        return None
+    if data and data[0].__class__ is list:
+        rows, width = shape if len(shape) == 2 else (-1, 0)
+        if len(data) != rows or not all(row.__class__ is list and len(row) == width for row in data):
+            return None
+        data = list(chain.from_iterable(data))
+    kind = _KINDS.get(datatype, int)
+    if {kind}.issuperset(map(type, data)):
+        return tuple(data)
+    # A float that has no fraction is written as an integer by many.
+    if kind is float and {float, int}.issuperset(map(type, data)):
+        try:
+            return tuple(map(float, data))
+        except OverflowError:
+            return None
+    return None
+
+
 def _check_rows(rows: Sequence[Sequence[object]], shape: Sequence[int], path: str) -> None:
     if len(rows) != shape[0]:
         raise _refused(f"{path}.data", f"Expected {shape[0]} rows as the shape says, not {len(rows)}")

@@ -8,6 +8,7 @@ tensor how many of the bytes that follow are its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from ...core.http.routes import decoded
 from ...core.http.strict import check_json
 from ..contract.repository import InferRequest, InferResponse
 from ..contract.tensors import Tensor
-from .elements import check_datatype, check_shape, elements
+from .elements import check_datatype, check_shape, elements, plain_elements
 
 _MOST_TENSORS = 1024
 _MICROSECONDS = 1_000_000
@@ -26,6 +27,7 @@ _REFUSED = {
     "shared_memory_region": "Shared memory is not offered; send the tensor itself",
 }
 _STATEFUL = ("sequence_id", "sequence_start", "sequence_end")
+_NONE: Mapping[str, bool] = MappingProxyType({})
 _encode = msgspec.json.Encoder().encode
 
 Parameters = dict[str, Any] | None
@@ -58,6 +60,20 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     outputs: Annotated[list[_Output], msgspec.Meta(max_length=_MOST_TENSORS)] | None = None
 
 
+class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An input as most are: its elements in JSON, flat or in rows."""
+
+    name: Name
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+
+
+class _PlainRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    inputs: Annotated[list[_Plain], msgspec.Meta(max_length=_MOST_TENSORS)]
+    id: Annotated[str, msgspec.Meta(max_length=512)] = ""
+
+
 _DECODER = msgspec.json.Decoder(_Request)
 
 
@@ -86,7 +102,9 @@ def read(body: bytes, header_length: bytes | None) -> Asked:
     """The request in a body. Raises MalformedRequest, InvalidInput with the places of what is wrong."""
     size = len(body) if header_length is None else _json_size(header_length, len(body))
     head = body if size == len(body) else body[:size]
-    check_json(head)
+    document = check_json(head)
+    if size == len(body) and (plain := _plain(document)) is not None:
+        return plain
     given = decoded(head, _DECODER)
     tensors = _tensors(given.inputs, memoryview(body)[size:])
     everything, seconds = False, None
@@ -103,6 +121,25 @@ def read(body: bytes, header_length: bytes | None) -> Asked:
         binary=binary,
         seconds=seconds,
     )
+
+
+def _plain(document: Any) -> Asked | None:
+    """The request in a document that has inputs of plain elements and nothing else; None for every other one.
+
+    Whatever is not as expected is left to the longer way, which knows its place and its words.
+    """
+    try:
+        given = msgspec.convert(document, _PlainRequest)
+    except msgspec.ValidationError:
+        return None
+    tensors = []
+    for each in given.inputs:
+        shape = each.shape
+        data = plain_elements(each.data, each.datatype, shape)
+        if data is None or len(shape) > 2 or min(shape, default=0) < 0:
+            return None
+        tensors.append(Tensor(each.name, each.datatype, tuple(shape), data))
+    return Asked(InferRequest(tuple(tensors), (), binary=False), None, given.id, False, _NONE, None)
 
 
 def write(asked: Asked, answer: InferResponse) -> Told:

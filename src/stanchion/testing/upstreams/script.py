@@ -22,6 +22,7 @@ FaultKind = Literal[
     "cut",
     "no_end",
     "malformed",
+    "garbled",
     "content_type",
     "error_in_stream",
     "hang",
@@ -92,6 +93,7 @@ class Fault:
     | `cut` | the connection closed behind `after` events of a stream, or in the middle of a whole answer |
     | `no_end` | the body ends as HTTP wants it, without what says that the answer is whole |
     | `malformed` | `after` events, then one that cannot be read |
+    | `garbled` | the same, and behind it the other events with the proper end |
     | `content_type` | 200 with a page of HTML |
     | `error_in_stream` | `after` events, then the family's error event; 500 for a whole answer |
     | `hang` | nothing, until the caller goes or the server stops |

@@ -64,7 +64,9 @@ class Line:
             await reply.wait(0)
         body = json.dumps(self._family.whole(call, reply, bill.usage), ensure_ascii=False).encode()
         kind = fault.kind if fault is not None else None
-        sent = {"no_end": body[: len(body) // 2], "malformed": body[:-1] + b',"x'}.get(kind or "", body)
+        unreadable = body[:-1] + b',"x'
+        spoiled = {"no_end": body[: len(body) // 2], "malformed": unreadable, "garbled": unreadable}
+        sent = spoiled.get(kind or "", body)
         response = web.StreamResponse(headers={"Content-Type": "application/json", **reply.headers})
         response.content_length = len(sent)
         await response.prepare(self._request)
@@ -109,6 +111,8 @@ class Line:
         if fault is not None and fault.kind == "no_end":
             most = ending
         for number, data in enumerate(sent[:most]):
+            if fault is not None and fault.kind == "garbled" and number == min(fault.after, ending - 1):
+                yield self._family.malformed()
             if reply.wait is not None:
                 await reply.wait(number)
             if number and reply.pace:

@@ -4,6 +4,7 @@ A chart is three SVG parts in a grid (value axis, plot, time axis), so that the 
 letters keep their size. Nothing carries a style of its own; colours come from classes.
 """
 
+from .graph import graph_picture
 from .histogram import histogram
 from .lineage import Picture, lineage_picture
 from .reliability import Reliability, ReliabilityPoint, reliability
@@ -19,6 +20,7 @@ __all__ = [
     "Series",
     "Waterfall",
     "bars",
+    "graph_picture",
     "histogram",
     "lineage_picture",
     "lines",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
 from urllib.parse import quote
 
 from ....core.context import Context
@@ -16,25 +14,14 @@ from ..assets import BASE
 from ..figures import moment, sentence, span_of
 from ..rendering import query
 from ..shell import Shell
+from .notices import Notice, Probe
+from .troubles import PROBES
 
 _SOON = timedelta(days=14)
 _DENIED_WITHIN = timedelta(hours=1)
 _FAILED_WITHIN = timedelta(days=1)
 _MOST = 12
 _MODELS_LOOKED_AT = _JOBS_LOOKED_AT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """One thing to look at, and where."""
-
-    kind: Literal["bad", "warn", "info"]
-    text: str
-    detail: str
-    href: str
-
-
-Probe = Callable[[Shell, Context, datetime], Awaitable[Sequence[Notice]]]
 
 
 async def attention(shell: Shell, ctx: Context, now: datetime) -> list[Notice]:
@@ -149,5 +136,6 @@ _PROBES: tuple[tuple[str, str, Probe], ...] = (
     ("serving:read_batches", "Batch jobs", _batches),
     ("registry:read", "The registry", _models),
     ("keys:list", "Keys", _keys),
+    *PROBES,
     ("audit:read", "The audit log", _audit),
 )

@@ -3,6 +3,8 @@ import { startCharts } from "./charts.js";
 import { startCopy } from "./copy.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
+import { startPlayground } from "./playground.js";
+import { startReview } from "./review.js";
 import { startTheme } from "./toggle.js";
 
 startTheme();
@@ -10,6 +12,8 @@ startKeys();
 startCopy();
 startCharts();
 startLive();
+startPlayground();
+startReview();
 
 // A click elsewhere or Escape closes the account menu, as people expect of menus.
 const menu = document.querySelector("[data-menu]");

@@ -52,7 +52,9 @@ export function startKeys() {
     }
     if (event.timeStamp - pressedG < AFTER_G_MS) {
       pressedG = -Infinity;
-      if (go(event.key)) event.preventDefault();
+      // Whatever the letter: after g it must not mean what it means alone.
+      go(event.key);
+      event.preventDefault();
     } else if (event.key === "g") {
       pressedG = event.timeStamp;
     } else if (Object.hasOwn(single, event.key) && single[event.key]() !== false) {

@@ -13,6 +13,7 @@ class Live {
   #timer = 0;
   #touched = performance.now();
   #say;
+  #leaving = new AbortController();
 
   constructor(element, say) {
     this.#element = element;
@@ -24,9 +25,10 @@ class Live {
   }
 
   start() {
-    document.addEventListener("visibilitychange", () => (document.hidden ? this.#stop() : this.#ask()));
+    const { signal } = this.#leaving;
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#stop() : this.#ask()), { signal });
     for (const kind of ["pointerdown", "pointermove", "keydown", "wheel"]) {
-      document.addEventListener(kind, () => this.#touch(), { passive: true });
+      document.addEventListener(kind, () => this.#touch(), { passive: true, signal });
     }
     this.#later();
   }
@@ -53,7 +55,8 @@ class Live {
 
   async #ask() {
     this.#stop();
-    if (document.hidden) return;
+    if (!this.#element.isConnected) this.#leaving.abort();
+    if (document.hidden || !this.#element.isConnected) return;
     try {
       const answer = await fetch(this.#element.dataset.live, {
         headers: this.#etag ? { "If-None-Match": this.#etag } : {},
@@ -99,7 +102,7 @@ class Live {
   }
 }
 
-export function startLive() {
+export function startLive(root = document) {
   const state = document.querySelector("[data-live-state]");
   const say = (kind, text) => {
     if (!state) return;
@@ -107,7 +110,7 @@ export function startLive() {
     if (kind) state.classList.add(kind);
     state.querySelector("[data-live-text]").textContent = text;
   };
-  for (const element of document.querySelectorAll("[data-live]")) {
+  for (const element of root.querySelectorAll("[data-live]")) {
     new Live(element, say).start();
   }
 }

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ...errors import Misconfigured, Unavailable
 from ..contract import KeyValue
+from .replies import Reads
 from .rules import check_by, check_keys, check_ttl, not_a_counter, overflow
 
 _SECONDS = 5.0
@@ -51,6 +52,7 @@ class RedisKeyValue(KeyValue):
             )
         except (TypeError, ValueError):
             raise Misconfigured("the Redis URL cannot be read; write redis://user@host:6379/0") from None
+        self._reads = Reads(url, self._redis.connection_pool.connection_kwargs, _SECONDS)
         self._prefix = prefix.encode()
         self._increment = self._redis.register_script(_INCREMENT)
         self._swap = self._redis.register_script(_SWAP)
@@ -59,8 +61,14 @@ class RedisKeyValue(KeyValue):
         check_keys(keys)
         if not keys:
             return []
+        names = [self._name(key) for key in keys]
         with _trouble():
-            found = await self._redis.mget([self._name(key) for key in keys])
+            if self._reads.plain:
+                try:
+                    return await self._reads.get(names)
+                except ConnectionError:
+                    pass  # the server was started anew, or is not there: the client below tells which
+            found = await self._redis.mget(names)
             return [value.encode() if isinstance(value, str) else value for value in found]
 
     async def set(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
@@ -105,6 +113,7 @@ class RedisKeyValue(KeyValue):
                     yield key[len(self._prefix) :].decode()
 
     async def close(self) -> None:
+        self._reads.close()
         await self._redis.aclose()
 
     def _name(self, key: str) -> bytes:

@@ -1,0 +1,205 @@
+"""The bus on SQLite beside SQLite itself: events handled a second, in batches and one by one, and the delay at 500/s.
+
+`python benchmarks/events/embedded.py [--folder DIR] [--events N]` prints one line a measure. 500 bytes, 200 keys.
+Every commit is synced to the disk (`synchronous=FULL`), ours and the raw ones alike; `--no-sync` measures without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from stanchion.core.context import Context
+from stanchion.core.storage.sql.sqlite import connect_file
+from stanchion.events import Commit, Event, Events, HandlerSpec
+from stanchion.testing.events import caller, running
+
+KEYS = 200
+DATA = msgspec.json.encode({"text": "x" * 489})
+
+
+def events(number: int) -> list[Event]:
+    """So many events of 500 bytes of data."""
+    return [Event(type="bench.made", source="/bench", subject=f"k{n % KEYS}", data=DATA) for n in range(number)]
+
+
+class Counting:
+    """A handler that counts, and tells when it has counted enough."""
+
+    def __init__(self, most: int) -> None:
+        self.count = 0
+        self.most = most
+        self.full = asyncio.Event()
+
+    def add(self, number: int) -> None:
+        self.count += number
+        if self.count >= self.most:
+            self.full.set()
+
+    async def batch(self, ctx: Context, given: Sequence[Event], commit: Commit) -> None:
+        self.add(len(given))
+
+    async def single(self, ctx: Context, given: Event, commit: Commit) -> None:
+        self.add(1)
+
+
+async def settled(bus: Events, ctx: Context) -> None:
+    """Return when every consumer is done: handled and committed."""
+    for _ in count():
+        if not any(view.behind or view.running for view in await bus.consumers(ctx)):
+            return
+        await asyncio.sleep(0.02)
+
+
+async def drained(url: str, number: int, *, batch: int, sync: bool) -> tuple[float, float]:
+    """Events handled a second from a backlog, every commit included; and events published a second before."""
+    counting = Counting(number)
+    spec = HandlerSpec(
+        name="bench", types=("bench.*",), function=counting.batch if batch > 1 else counting.single, batch=batch,
+        concurrency=64,
+    )  # fmt: skip
+    ctx = caller()
+    async with running(url, spec, durable=sync, workers=True, backlog=10_000_000) as bus:
+        await bus.pause(ctx, "bench")
+        began = time.perf_counter()
+        made = events(number)
+        for start in range(0, number, 500):
+            await bus.publish(ctx, made[start : start + 500])
+        published = number / (time.perf_counter() - began)
+        began = time.perf_counter()
+        await bus.resume(ctx, "bench")
+        await counting.full.wait()
+        await settled(bus, ctx)
+        return number / (time.perf_counter() - began), published
+
+
+async def through(url: str, number: int, *, batch: int, sync: bool) -> float:
+    """Events a second, published and handled side by side."""
+    counting = Counting(number)
+    spec = HandlerSpec(
+        name="bench", types=("bench.*",), function=counting.batch if batch > 1 else counting.single, batch=batch
+    )  # fmt: skip
+    ctx = caller()
+    async with running(url, spec, durable=sync, backlog=10_000_000) as bus:
+        made = events(number)
+        began = time.perf_counter()
+        for start in range(0, number, 500):
+            await bus.publish(ctx, made[start : start + 500])
+        await counting.full.wait()
+        await settled(bus, ctx)
+        return number / (time.perf_counter() - began)
+
+
+async def delays(url: str, rate: float, seconds: float, *, sync: bool) -> list[float]:
+    """Seconds from the call of `publish` to the handler's first line, one event a call, on a fixed schedule."""
+    found: list[float] = []
+
+    async def handle(ctx: Context, given: Event, commit: Commit) -> None:
+        found.append(time.perf_counter() - float(str(given.extensions["sentat"])))
+
+    ctx = caller()
+    spec = HandlerSpec(name="bench", types=("bench.*",), function=handle)
+    async with running(url, spec, durable=sync) as bus:
+        await bus.publish(ctx, [Event(type="other", source="/bench")])
+        began = time.perf_counter()
+        calls = []
+        for number in range(int(rate * seconds)):
+            # By the schedule and not after the last answer: a slow call must not hide behind a later start.
+            due = began + number / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            event = Event(
+                type="bench.made", source="/bench", subject=f"k{number % KEYS}", data=DATA,
+                extensions={"sentat": repr(due)},
+            )  # fmt: skip
+            calls.append(asyncio.create_task(bus.publish(ctx, [event])))
+        await asyncio.gather(*calls)
+        await settled(bus, ctx)
+    return sorted(found)
+
+
+def raw(folder: Path, number: int, *, batch: int, sync: bool) -> float:
+    """The same by hand: read a batch, note its events as handled, move the position, commit; events a second."""
+    link = connect_file(folder / "raw.db", f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
+    link.execute("CREATE TABLE log (seq INTEGER PRIMARY KEY, body BLOB)")
+    link.execute("CREATE TABLE handled (source TEXT, id TEXT, PRIMARY KEY (source, id)) WITHOUT ROWID")
+    link.execute("CREATE TABLE position (name TEXT PRIMARY KEY, seq INTEGER)")
+    link.execute("INSERT INTO position VALUES ('bench', 0)")
+    link.execute("BEGIN")
+    link.executemany(
+        "INSERT INTO log (body) VALUES (?)", ((msgspec.msgpack.encode(each),) for each in events(number))
+    )  # fmt: skip
+    link.execute("COMMIT")
+    began = time.perf_counter()
+    at = 0
+    while at < number:
+        at = _step(link, at, batch)
+    seconds = time.perf_counter() - began
+    link.close()
+    return number / seconds
+
+
+def _step(link: sqlite3.Connection, at: int, batch: int) -> int:
+    rows = link.execute("SELECT seq, body FROM log WHERE seq > ? ORDER BY seq LIMIT ?", (at, batch)).fetchall()
+    read = [msgspec.msgpack.decode(body, type=Event) for _, body in rows]
+    link.execute("BEGIN IMMEDIATE")
+    link.executemany(
+        "INSERT INTO handled VALUES (?, ?) ON CONFLICT DO NOTHING", [(each.source, each.id) for each in read]
+    )  # fmt: skip
+    link.execute("UPDATE position SET seq = ? WHERE name = 'bench'", (rows[-1][0],))
+    link.execute("COMMIT")
+    return int(rows[-1][0])
+
+
+def syncs(folder: Path) -> float:
+    """How many times a second this disk syncs a write of one page."""
+    with (folder / "sync").open("wb") as file:
+        began = time.perf_counter()
+        for _ in range(200):
+            file.write(b"x" * 4_096)
+            file.flush()
+            os.fdatasync(file.fileno())
+        return 200 / (time.perf_counter() - began)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--events", type=int, default=40_000)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--no-sync", action="store_true")
+    given = parser.parse_args()
+    sync = not given.no_sync
+    policy = "fsync at every commit" if sync else "no fsync"
+    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+        folder = Path(name)
+        print(f"{platform.machine()}, {os.cpu_count()} cores, {syncs(folder):,.0f} syncs/s of one page; {policy}")
+        for batch in (500, 1):
+            number = given.events if batch > 1 else given.events // 2
+            rate, published = await drained(f"sqlite://{folder}/d{batch}.db", number, batch=batch, sync=sync)
+            beside = await through(f"sqlite://{folder}/t{batch}.db", number, batch=batch, sync=sync)
+            few = number if batch > 1 else min(number, 2_000)
+            (folder / f"raw{batch}").mkdir()
+            alone = raw(folder / f"raw{batch}", few, batch=batch, sync=sync)
+            print(
+                f"batch {batch:3}: handled {rate:8,.0f}/s | publishing beside it {beside:8,.0f}/s |"
+                f" raw SQLite, a commit a batch {alone:8,.0f}/s | published before {published:8,.0f}/s"
+            )
+        found = await delays(f"sqlite://{folder}/l.db", 500, given.seconds, sync=sync)
+        spread = statistics.quantiles(found, n=100)
+        middle, late = spread[49] * 1e3, spread[98] * 1e3
+        print(f"500/s: publish to handler p50 {middle:.2f} ms, p99 {late:.2f} ms, {len(found)} events")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

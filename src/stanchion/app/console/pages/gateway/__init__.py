@@ -1,0 +1,1 @@
+"""The pages of the gateway: routes, providers, budgets, prompts, and the playground."""

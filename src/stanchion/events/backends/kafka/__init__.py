@@ -1,0 +1,1 @@
+"""The bus on Kafka, by confluent-kafka (extra `kafka`)."""

@@ -1,0 +1,1 @@
+"""The bus on Redis Streams, by redis-py (extra `redis`)."""

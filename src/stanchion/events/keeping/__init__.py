@@ -1,0 +1,1 @@
+"""What the house's database keeps about events, whatever the bus: positions, handled events, retries, dead letters."""

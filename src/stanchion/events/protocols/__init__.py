@@ -1,0 +1,1 @@
+"""Events over HTTP: in by CloudEvents and webhooks, out by server-sent events and WebSocket."""

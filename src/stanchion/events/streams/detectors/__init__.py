@@ -1,0 +1,1 @@
+"""Online detectors: each row is scored by what came before it, and then learnt from. Their state is bytes."""

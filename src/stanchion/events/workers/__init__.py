@@ -1,0 +1,1 @@
+"""What runs while events are consumed: leases, feeds, handlers and their commits."""

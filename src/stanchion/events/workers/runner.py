@@ -1,0 +1,111 @@
+"""Runs a declared handler over its feed: as many calls at once as it bears."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+from ...core.clock import micros
+from ...core.resilience.concurrency import Adaptive, ConcurrencyLimiter
+from .. import causes
+from ..contract import Commit, HandlerSpec
+from ..keeping.finishing import Answer
+from ..packing import Cause
+from .buffer import Item
+from .calls import Call, context_of
+from .endings import follow_ups
+from .feed import Feed
+
+_log = logging.getLogger(__name__)
+Counts = Callable[[str, str, int], None]
+
+
+class Runner:
+    """One handler in this process. `counted` is told the consumer, the result and how many events."""
+
+    def __init__(self, spec: HandlerSpec, feed: Feed, threads: Executor, *, counted: Counts) -> None:
+        self.spec = spec
+        self.feed = feed
+        self._call = Call(spec, threads)
+        self._counted = counted
+        clock = feed.desk.clock
+        first = min(20, spec.concurrency)
+        adaptive = Adaptive(latency=spec.seconds / 2, maximum=spec.concurrency, initial=first)
+        self._limiter = ConcurrencyLimiter(adaptive, clock=clock)
+        self._singly = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+        feed.ready = self.pump
+
+    @property
+    def limit(self) -> int:
+        """How many calls may run at once now."""
+        return 1 if self.feed.careful else self._limiter.limit
+
+    def pump(self) -> None:
+        """Begin what may begin."""
+        while len(self._tasks) < self.limit and not self._stopped and not self.feed.frozen:
+            single = self._singly > 0 or self.feed.careful
+            items = self.feed.buffer.next(1 if single else self.spec.batch)
+            if not items:
+                return
+            if self._singly:
+                self._singly -= 1
+            self.feed.begin(items)
+            task = asyncio.create_task(self._run(items))
+            self._tasks.add(task)
+            task.add_done_callback(self._over)
+
+    async def stop(self, *, patience: float) -> None:
+        """Begin nothing more; give what runs so many seconds, then leave it to whoever comes next."""
+        self._stopped = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the handler %s was lost", self.spec.name, exc_info=error)
+        self.pump()
+
+    async def _run(self, items: Sequence[Item]) -> None:
+        feed, first = self.feed, items[0]
+        clock = feed.desk.clock
+        ctx = context_of(first, clock, seconds=self.spec.seconds, scopes=self.spec.scopes)
+        cause = Cause(first.packet.correlation, first.packet.id)
+        commit = Commit()
+        causes.begin(ctx, cause)
+        try:
+            # There is always room: no more tasks are begun than the limit lets run.
+            async with self._limiter.slot(ctx):
+                await self._call(ctx, items, commit)
+        except Exception as error:
+            self._failed(items, _late(error, self.spec))
+            return
+        finally:
+            causes.end(ctx)
+        entries = follow_ups(commit.events, ctx, micros(clock.now()), cause) if commit.events else ()
+        feed.done(items, commit.works, entries, self._told)
+
+    def _failed(self, items: Sequence[Item], error: Exception) -> None:
+        if len(items) > 1:
+            # Which of them it was is found by giving them out one by one.
+            self._singly += len(items)
+            self._counted(self.spec.name, "split", len(items))
+            self.feed.put_back(items)
+        else:
+            self.feed.failed(items[0], error, self._told)
+
+    def _told(self, items: Sequence[Item], answer: Answer) -> None:
+        if len(items) > 1 and (answer.error is not None or answer.result == "duplicate"):
+            self._singly += len(items)
+        self._counted(self.spec.name, answer.result, len(items))
+
+
+def _late(error: Exception, spec: HandlerSpec) -> Exception:
+    return TimeoutError(f"it did not end within {spec.seconds:g} s") if type(error) is TimeoutError else error

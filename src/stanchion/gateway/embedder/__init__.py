@@ -1,0 +1,1 @@
+"""The built-in embedder: MiniLM in this process, once its weights have been fetched."""

@@ -1,0 +1,1 @@
+"""Answers given again to questions that mean the same, where a route declares it."""

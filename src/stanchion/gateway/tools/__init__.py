@@ -1,0 +1,1 @@
+"""Tools of other servers: which there are, who may call them, and the call itself."""

@@ -1,0 +1,159 @@
+"""A run under way: its steps, its waits, its end. Each write shows its hold, or is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ..contract import RunFault
+from ..ports import NEVER, Hold, News, Outcome, Recording, RunRow, StepRow, Tale
+from .rows import fence, its_steps, run_of, step_values, stored, text, the_run
+from .tables import bad_rows, kept, runs, signals, steps
+
+
+def record(
+    connection: Connection, hold: Hold, recording: Recording, news: News | None, now: int
+) -> tuple[StepRow, bool]:
+    """Write a step and what belongs to it; the step, and whether the run is to be cancelled."""
+    cancelling = fence(connection, hold)
+    row = recording.step if recording.work is None else recording.work(connection)
+    write(connection, hold, row, new=recording.new)
+    if recording.bad:
+        connection.execute(
+            insert(bad_rows),
+            [
+                {
+                    "tenant": hold.tenant, "run": hold.run, "step": row.step, "place": place, "record": bad.record,
+                    "reasons": text(list(bad.reasons)), "row": bad.row, "at": now,
+                }
+                for place, bad in enumerate(recording.bad)
+            ],
+        )  # fmt: skip
+    if recording.keep is not None:
+        values = {"output": row.output, "blob": row.blob, "expires": recording.keep.expires}
+        _put(connection, kept, {"tenant": hold.tenant, "key": recording.keep.key}, values)
+    if news is not None and row.status in ("done", "failed"):
+        data = {"step": row.step, "stage": row.stage, "status": row.status, "seconds": (row.ended - row.started) / 1e6}
+        news.tell(connection, [Tale("run.stage.ended", stored(connection, hold.tenant, hold.run), data)])
+    return row, cancelling
+
+
+def write(connection: Connection, hold: Hold, row: StepRow, *, new: bool) -> None:
+    """Insert or replace one line of the journal."""
+    values = step_values(hold, row)
+    if new:
+        connection.execute(insert(steps).values(values))
+    else:
+        connection.execute(
+            update(steps).where(its_steps(hold.tenant, hold.run), steps.c.step == row.step).values(values)
+        )
+
+
+def _put(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
+    made = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table).values(key | values)
+    connection.execute(made.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def take(connection: Connection, hold: Hold, row: StepRow, *, new: bool, now: int) -> StepRow:
+    """Give the oldest signal of the step's name to the step, or store that it waits."""
+    fence(connection, hold)
+    mine = (signals.c.tenant == hold.tenant, signals.c.run == hold.run, signals.c.name == row.awaits)
+    found = connection.execute(
+        select(signals.c.key, signals.c.value)
+        .where(*mine, signals.c.taken.is_(None))
+        .order_by(signals.c.at, signals.c.key)
+        .limit(1)
+    ).first()
+    if found is None:
+        if new:
+            write(connection, hold, row, new=True)
+        return row
+    connection.execute(update(signals).where(*mine, signals.c.key == found.key).values(taken=row.step))
+    done = replace(row, status="done", output=found.value, ended=now)
+    write(connection, hold, done, new=new)
+    return done
+
+
+def park(connection: Connection, hold: Hold, due: int, now: int) -> None:
+    """Let go of the run; at once due if a signal that it awaits is there."""
+    fence(connection, hold)
+    names = select(steps.c.awaits).where(its_steps(hold.tenant, hold.run), steps.c.status == "waiting")
+    there = connection.execute(
+        select(signals.c.key)
+        .where(
+            signals.c.tenant == hold.tenant,
+            signals.c.run == hold.run,
+            signals.c.taken.is_(None),
+            signals.c.name.in_(names),
+        )
+        .limit(1)
+    ).first()
+    values = {"status": "waiting", "due": now if there is not None else due, "executor": None}
+    connection.execute(update(runs).where(the_run(hold.tenant, hold.run)).values(values))
+
+
+def finish(connection: Connection, hold: Hold, outcome: Outcome, now: int, news: News | None) -> None:
+    """End the run and wake its parent, if it waits."""
+    fence(connection, hold)
+    row = stored(connection, hold.tenant, hold.run)
+    end(connection, row, outcome, now, news)
+
+
+def end(connection: Connection, row: RunRow, outcome: Outcome, now: int, news: News | None) -> None:
+    """Write how a run ended, here and to its parent."""
+    values = {
+        "status": outcome.status, "output": outcome.output, "blob": outcome.blob, "ended": now, "executor": None,
+        "due": NEVER, "error": None if outcome.error is None else text(outcome.error),
+    }  # fmt: skip
+    connection.execute(update(runs).where(the_run(row.tenant, row.id)).values(values))
+    connection.execute(
+        delete(steps).where(its_steps(row.tenant, row.id), steps.c.status.in_(("waiting", "retrying")))
+        if outcome.status == "done"
+        else update(steps)
+        .where(its_steps(row.tenant, row.id), steps.c.status.in_(("waiting", "retrying")))
+        .values(status="failed", error=text(RunFault("cancelled", "the run ended while this step waited")))
+    )
+    if news is not None:
+        told = {"status": outcome.status, "error": None if outcome.error is None else outcome.error.code}
+        news.tell(connection, [Tale("run.ended", replace(row, status=outcome.status), told)])
+    if row.parent is not None:
+        value = text({"status": outcome.status, "error": outcome.error})
+        give(connection, row.tenant, row.parent, f"child:{row.id}", row.id, value, now)
+
+
+def give(connection: Connection, tenant: str, run: str, name: str, key: str, value: str, now: int) -> bool:
+    """Keep a signal, once for its key, and make the run due if it is parked on that name.
+
+    The run's row is locked first: a run that parks in another transaction sees the signal, or is seen parked.
+    """
+    row = connection.execute(select(runs).where(the_run(tenant, run)).with_for_update()).mappings().first()
+    if row is None:
+        return False
+    values = {"tenant": tenant, "run": run, "name": name, "key": key, "value": value, "at": now, "taken": None}
+    made = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(signals).values(values)
+    if connection.execute(made.on_conflict_do_nothing().returning(signals.c.key)).first() is None:
+        return False
+    if run_of(row).status == "waiting":
+        awaited = select(steps.c.step).where(
+            its_steps(tenant, run), steps.c.status == "waiting", steps.c.awaits == name
+        )
+        if connection.execute(awaited.limit(1)).first() is not None:
+            connection.execute(update(runs).where(the_run(tenant, run)).values(due=now))
+    return True
+
+
+def write_held(connection: Connection, hold: Hold, row: StepRow) -> bool:
+    """Insert a new step in one statement, if the hold is good and nobody wants the run cancelled; whether it was."""
+    values = step_values(hold, row)
+    chosen = (
+        select(*(literal(value, steps.c[name].type) for name, value in values.items()))
+        .select_from(runs)
+        .where(the_run(hold.tenant, hold.run), runs.c.epoch == hold.epoch, runs.c.status == "running")
+        .where(runs.c.cancelling.is_(False))
+        .with_for_update()
+    )
+    made = insert(steps).from_select(list(values), chosen).returning(steps.c.step)
+    return connection.execute(made).first() is not None

@@ -1,0 +1,1 @@
+"""Runs under way in this process."""

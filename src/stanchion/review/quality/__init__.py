@@ -1,0 +1,1 @@
+"""How good reviews are: agreement between reviewers, and figures of their work."""

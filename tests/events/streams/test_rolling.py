@@ -1,0 +1,71 @@
+"""Features as of each row are those of the feature store's definition, to the last bit, in whatever order rows came."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stanchion.events.streams.measures import Function, Measure
+from stanchion.events.streams.rolling import History, Rolling
+from stanchion.features import Aggregate
+from stanchion.features.windows import definition
+
+SECOND = 1_000_000
+values = st.one_of(st.none(), st.integers(-5_000, 5_000).map(lambda cents: cents / 100), st.floats(-1e9, 1e9))
+rows = st.lists(st.tuples(st.integers(-300 * SECOND, 900 * SECOND), values, st.integers(-(2**40), 2**40)), max_size=30)
+
+
+def defined(function: Function, found: list[Any], *, whole: bool) -> Any:
+    """The feature store's definition over all values in the window."""
+    good = [v for v in found if v is not None]
+    parts = sum(good) if whole else sum(definition.scaled(v) for v in good)
+    total = parts if whole else definition.unscaled(parts)
+    match function:
+        case "count":
+            return len(found)
+        case "sum":
+            return total
+        case "mean":
+            return float(total) / len(good) if good else None
+        case "min":
+            return min(good, default=None)
+        case "max":
+            return max(good, default=None)
+        case _:
+            return len(set(good))
+
+
+@given(
+    rows=rows,
+    function=st.sampled_from(["count", "sum", "mean", "min", "max", "distinct"]),
+    window=st.integers(1, 400),
+    hop=st.one_of(st.none(), st.integers(1, 60)),
+    whole=st.booleans(),
+    at=st.integers(-300 * SECOND, 900 * SECOND),
+)
+def test_a_feature_is_what_the_definition_says(
+    rows: list[tuple[int, Any, int]], function: Function, window: int, hop: int | None, whole: bool, at: int
+) -> None:
+    length, step = timedelta(seconds=window), None if hop is None else timedelta(seconds=min(hop, window))
+    column = None if function == "count" else "n" if whole else "x"
+    history = History({"f": Rolling(Measure(function, column, whole), length, step)})
+    for moment, x, n in rows:
+        history.add(moment, {"x": x, "n": n})
+    made = Aggregate(function, length, column, step)
+    begin = definition.far_end(at, definition.width(made), definition.hop(made))
+    held = [n if whole else x for moment, x, n in rows if begin <= moment <= at]
+    assert history.read(at) == {"f": defined(function, held, whole=whole)}
+
+
+def test_more_events_than_are_kept_give_no_feature_instead_of_a_wrong_one() -> None:
+    history = History({"n": Rolling(Measure("count"), timedelta(seconds=60))}, most=5)
+    for number in range(5):
+        history.add(number * SECOND, {})
+    assert history.read(5 * SECOND) == {"n": 5}
+    history.add(5 * SECOND, {})
+    history.forget(5 * SECOND)
+    assert history.read(5 * SECOND) == {"n": None}
+    assert history.read(90 * SECOND) == {"n": 0}
