@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +20,8 @@ from stanchion.core.context import Context, system_context
 from stanchion.core.errors import NotTrustworthy
 from stanchion.core.storage import Database
 from stanchion.core.storage.open import open_database
-from stanchion.events import SLOTS, Commit, Event, HandlerSpec, stage
+from stanchion.events import SLOTS, Commit, Event, HandlerSpec, Selection, stage
+from stanchion.events.keeping import parked
 from stanchion.events.keeping.slots import HOUSE, Consumer, Slot, beat, give_back, register, tokens
 from stanchion.events.packing import KeyedSeal, NoSeal, entry_of, packed_who, unpack
 from stanchion.events.workers.buffer import Buffer, Item, Key
@@ -202,6 +205,41 @@ async def test_a_slot_that_was_begun_to_be_left_is_worked_on_again_when_its_shar
         await eventually(look, lambda found: len(found) == 64)
     await database.close()
     assert sorted(done) == list(range(64))
+
+
+async def test_a_row_read_before_its_event_ended_is_not_given_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+    found_some: list[bool] = []
+
+    async def handle(ctx: Context, given: Event, commit: Commit) -> None:
+        await asyncio.sleep(0.05 * given.json()["n"])
+        done.append(given.json()["n"])
+
+    async def look() -> Sequence[int]:
+        return done
+
+    read = parked.due
+
+    def slow(connection: Connection, *which: Any, **when: Any) -> tuple[Sequence[parked.Parked], int | None]:
+        found = read(connection, *which, **when)
+        if found[0]:
+            # What was read ends meanwhile.
+            time.sleep(0.5)
+        found_some.append(bool(found[0]))
+        return found
+
+    monkeypatch.setattr(parked, "due", slow)
+    spec = HandlerSpec(name="slow", types=("test.*",), function=handle)
+    async with running(sqlite_url(tmp_path), spec) as events:
+        ctx = caller()
+        await events.publish(ctx, [event(number) for number in range(5)])
+        await eventually(look, lambda found: len(found) == 5)
+        await events.replay(ctx, "slow", Selection(subject="k"))
+        # A read that found nothing came after those that found what was replayed.
+        await eventually(look, lambda found: len(found) >= 10 and not found_some[-1])
+    assert sorted(done) == sorted([*range(5), *range(5)])
 
 
 class TestCommits:

@@ -34,6 +34,7 @@ class Endings:
     slots: dict[int, Progress]
     held: set[Key]
     out: set[str]
+    reads: list[set[str]]
     names: dict[tuple[str, str, str], Item]
     ready: Callable[[], None]
 
@@ -179,6 +180,8 @@ class Endings:
     def _forget(self, item: Item) -> None:
         """The event is in hand no more."""
         self.out.discard(item.place)
+        for left in self.reads:
+            left.add(item.place)
         name = (item.key.tenant, item.packet.source, item.packet.id)
         if self.names.get(name) is item:
             del self.names[name]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...core.clock import micros
@@ -44,6 +44,7 @@ class Feed(Endings):
         self.slots: dict[int, Progress] = {}
         self.held: set[Key] = set()
         self.out: set[str] = set()
+        self.reads: list[set[str]] = []
         self.names: dict[tuple[str, str, str], Item] = {}
         self.paused = False
         self.holders = 0
@@ -290,25 +291,47 @@ class Feed(Endings):
 
     async def _due_now(self, numbers: Sequence[int], room: int) -> tuple[Sequence[parked.Parked], int | None]:
         now, most = micros(self.desk.clock.now()), room + len(self.out)
-        return await self.desk.database.read(
-            lambda c: parked.due(c, self.consumer, numbers, now=now, limit=most)
-        )  # fmt: skip
+        with self._noting() as left:
+            rows, following = await self.desk.database.read(
+                lambda c: parked.due(c, self.consumer, numbers, now=now, limit=most)
+            )
+        return [row for row in rows if row.place not in left], following
+
+    @contextmanager
+    def _noting(self) -> Iterator[set[str]]:
+        """The places of events that leave while rows are being read: what was read of them holds no more."""
+        left: set[str] = set()
+        self.reads.append(left)
+        try:
+            yield left
+        finally:
+            self.reads = [each for each in self.reads if each is not left]
 
     async def _give_again(self, rows: Sequence[parked.Parked]) -> None:
         fresh = [row for row in rows if row.place not in self.out]
-        items = [item for row in fresh if (item := self._reread(row)) is not None]
-        names = [name_of(item.packet) for item in items if not item.replayed]
-        before = await self.desk.database.read(lambda c: handled.among(c, self.consumer.name, names)) if names else ()
-        for item in items:
-            if self._lost(item):
-                continue
-            self.out.add(item.place)
-            if not item.replayed and name_of(item.packet) in before:
-                self.end_known(item)
-            else:
-                self.buffer.add(item)
+        held_back = {row.place for row in fresh}
+        self.out |= held_back
+        try:
+            items = [item for row in fresh if (item := self._reread(row)) is not None]
+            names = [name_of(item.packet) for item in items if not item.replayed]
+            before = await self._handled_before(names)
+            for item in items:
+                if self._lost(item):
+                    continue
+                held_back.discard(item.place)
+                if not item.replayed and name_of(item.packet) in before:
+                    self.end_known(item)
+                else:
+                    self.buffer.add(item)
+        finally:
+            self.out -= held_back
         if items:
             self.ready()
+
+    async def _handled_before(self, names: Sequence[tuple[str, str, str]]) -> Collection[tuple[str, str, str]]:
+        if not names:
+            return ()
+        return await self.desk.database.read(lambda c: handled.among(c, self.consumer.name, names))
 
     def _reread(self, row: parked.Parked) -> Item | None:
         progress = self.slots.get(row.slot)
@@ -324,17 +347,27 @@ class Feed(Endings):
         """The event that held the key up is through: those behind it follow, in their order, or the key is free."""
         async with self._lock:
             while key in self.held and slot in self.slots and not self.slots[slot].leaving:
-                rows = await self.desk.database.read(
-                    lambda c: parked.behind(c, self.consumer, key.tenant, slot, key.text, limit=RELOADED)
-                )
-                if not rows:
-                    self.held.discard(key)
-                    return
-                if any(row.place in self.out for row in rows):
-                    return
-                await self._give_again(rows)
-                if any(row.place in self.out for row in rows):
-                    return
+                try:
+                    if await self._released(key, slot):
+                        return
+                except StanchionError as error:
+                    _log.warning("consumer %s cannot read what waits: %s", self.consumer.name, error.detail)
+                    await asyncio.sleep(1.0)
+
+    async def _released(self, key: Key, slot: int) -> bool:
+        """Whether nothing more is to be done for the key until the next of its events ends."""
+        with self._noting() as left:
+            rows = await self.desk.database.read(
+                lambda c: parked.behind(c, self.consumer, key.tenant, slot, key.text, limit=RELOADED)
+            )
+        if any(row.place in left for row in rows):
+            return False
+        if not rows:
+            self.held.discard(key)
+            return True
+        if not any(row.place in self.out for row in rows):
+            await self._give_again(rows)
+        return any(row.place in self.out for row in rows)
 
 
 def name_of(packet: Packet) -> tuple[str, str, str]:
