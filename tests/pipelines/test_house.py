@@ -102,5 +102,5 @@ def test_a_system_without_pipelines_loads_no_engine_of_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "stanchion.pipelines.dormant" in loaded
+    assert "stanchion.pipelines.module" in loaded
     assert not {"stanchion.pipelines.service", "stanchion.pipelines.backends.sql", "dbos", "cronsim"} & loaded

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import Field
 
+from ..core.dormant import Dormant
 from ..core.module import Module, Parts, Settings
 from .contract import (
     BudgetSpec,
@@ -26,7 +27,6 @@ from .contract import (
 if TYPE_CHECKING:
     from ..core.http import Routes
     from ..core.storage import Schema
-    from .dormant import Dormant
     from .embedder.desk import Embedder
     from .money.service import MoneyService
     from .operating import Upstreams
@@ -62,9 +62,11 @@ class GatewaySettings(Settings):
 
 async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService | Dormant:
     """A system that declares nothing of the gateway pays nothing for it, until somebody asks for it."""
-    from .dormant import Dormant
-
-    return await _made(parts, settings) if parts.declared else Dormant(lambda: _made(parts, settings))
+    return (
+        await _made(parts, settings)
+        if parts.declared
+        else Dormant(Gateway, lambda: _made(parts, settings), empty=("models", "routes", "upstreams", "tools"))
+    )
 
 
 async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:

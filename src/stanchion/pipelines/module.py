@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
 
+from ..core.dormant import Dormant
 from ..core.module import Module, Parts, Settings
 from ..events import Events
 from .contract import Pipelines, PipelineSpec, QueueSpec, ScheduleSpec
@@ -14,7 +15,6 @@ from .contract import Pipelines, PipelineSpec, QueueSpec, ScheduleSpec
 if TYPE_CHECKING:
     from ..core.http import Routes
     from ..core.storage import Schema
-    from .dormant import Dormant
     from .service import PipelineService
 
 T = TypeVar("T")
@@ -51,9 +51,11 @@ class PipelineSettings(Settings):
 
 async def _build(parts: Parts, settings: PipelineSettings) -> PipelineService | Dormant:
     """A system that declares no pipelines pays nothing for them until somebody asks."""
-    from .dormant import Dormant
-
-    return await _made(parts, settings) if parts.declared else Dormant(lambda: _made(parts, settings))
+    return (
+        await _made(parts, settings)
+        if parts.declared
+        else Dormant(Pipelines, lambda: _made(parts, settings), empty=("declared", "schedules"))
+    )
 
 
 async def _made(parts: Parts, settings: PipelineSettings) -> PipelineService:

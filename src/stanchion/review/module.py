@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ..core.dormant import Dormant
 from ..core.errors import Misconfigured
 from ..core.module import Module, Parts, Settings
 from ..events import Events
@@ -15,7 +16,6 @@ from .contract import Reviews, ReviewSpec
 
 if TYPE_CHECKING:
     from ..core.http import Routes
-    from .dormant import Dormant
     from .ports import Notifier
     from .service import ReviewService
 
@@ -46,9 +46,11 @@ class ReviewSettings(Settings):
 
 async def _build(parts: Parts, settings: ReviewSettings) -> ReviewService | Dormant:
     """A system that declares no queue pays nothing for review, until somebody asks for it."""
-    from .dormant import Dormant
-
-    return await _made(parts, settings) if parts.declared else Dormant(lambda: _made(parts, settings))
+    return (
+        await _made(parts, settings)
+        if parts.declared
+        else Dormant(Reviews, lambda: _made(parts, settings), empty=("queues",))
+    )
 
 
 async def _made(parts: Parts, settings: ReviewSettings) -> ReviewService:

@@ -16,9 +16,9 @@ from ..core.errors import Misconfigured, StanchionError
 from ..core.flags import Flag
 from ..core.module import Module, Parts, Settings, load
 from ..core.remote import connect
-from ..core.security.devkey import development_key
 from ..core.settings import HouseSettings
 from .declare import System
+from .devkey import development_key
 from .foundation import Foundation, lay
 from .keys import house_keys
 from .mesh import Mesh, open_mesh

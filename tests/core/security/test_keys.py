@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from stanchion.core.context import Context, Rights
 from stanchion.core.errors import Conflict, InvalidInput, NotAllowed, NotAuthenticated, NotFound, StanchionError
 from stanchion.core.security import keyformat
-from stanchion.core.security.devkey import development_key
 from stanchion.core.security.keyformat import id_of, new_key
 from stanchion.core.security.keys import KeyService
 from stanchion.core.security.roles import ROLES, lacking
@@ -261,31 +259,3 @@ def test_what_a_made_key_can_give_its_maker_could_give_too(maker: Rights, wanted
     if not lacking(maker, wanted):
         for grandchild in (Rights(roles=frozenset({r})) for r in ROLES):
             assert lacking(wanted, grandchild) or not lacking(maker, grandchild)
-
-
-async def test_the_development_key_stays_the_same_and_is_private(small: House, tmp_path: Path) -> None:
-    path = tmp_path / "dev.key"
-    first = await development_key(path, tenant="default", keys=small.keys, verifier=small.verifier)
-    assert path.stat().st_mode & 0o777 == 0o600
-    again = await development_key(path, tenant="default", keys=small.keys, verifier=small.new_verifier())
-    assert first == again == path.read_text().strip()
-    assert (await small.verifier.verify(first)).rights.roles == {"admin"}
-
-
-async def test_a_development_key_whose_file_was_never_written_is_replaced(small: House, tmp_path: Path) -> None:
-    path = tmp_path / "dev.key"
-    lost = await development_key(path, tenant="default", keys=small.keys, verifier=small.verifier)
-    path.unlink()
-    found = await development_key(path, tenant="default", keys=small.keys, verifier=small.verifier)
-    await small.verifier.verify(found)
-    await refusal(small.verifier, lost)
-
-
-async def test_a_development_key_file_whose_key_is_gone_is_replaced(small: House, tmp_path: Path) -> None:
-    path = tmp_path / "dev.key"
-    path.touch(mode=0o600)
-    first = await development_key(path, tenant="default", keys=small.keys, verifier=small.verifier)
-    await small.keys.revoke(replace(ADMIN, tenant="default"), id_of(first) or "")
-    second = await development_key(path, tenant="default", keys=small.keys, verifier=small.verifier)
-    assert first != second
-    await small.verifier.verify(second)

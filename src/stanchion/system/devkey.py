@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..context import Context, Effect, system_context
-from ..errors import Misconfigured, NotAuthenticated
-from .keyfile import create_private, discard_private, read_private
-from .keyformat import id_of
-from .keys import KeyService
-from .verifier import KeyVerifier
+from ..core.context import Context, Effect, system_context
+from ..core.errors import Misconfigured, NotAuthenticated
+from ..core.security.keyfile import create_private, discard_private, read_private
+from ..core.security.keyformat import id_of
+from ..core.security.keys import KeyService
+from ..core.security.verifier import KeyVerifier
 
 _NAME = "development"
 _TASK = "development-key"
