@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from ..core.context import Context, Effect, system_context
+from ..core.context import Context, system_context
 from ..core.errors import StanchionError
-from .desk import Desk
+from .desk import Desk, acting
 from .ports import Notice, Notifier
+from .retaining import Retaining
 
 _log = logging.getLogger(__name__)
 _TENANTS, _NOTICES = 100, 50
 _TRIES = 8
+_RETENTION = timedelta(hours=1)
 
 
 class Clockwork:
@@ -25,6 +27,8 @@ class Clockwork:
         self._notifier = notifier
         self._seconds = seconds
         self._task: asyncio.Task[None] | None = None
+        self._retaining = Retaining(desk)
+        self._retained: datetime | None = None
 
     def start(self) -> None:
         """Begin."""
@@ -38,7 +42,8 @@ class Clockwork:
                 await self._task
 
     async def tick(self) -> int:
-        """Do once what is due at this moment; for how many tenants there was something."""
+        """Do once what is due at this moment; for how many tenants there was something. Retention runs once an hour."""
+        await self._retain()
         tenants = await self._desk.store.waiting(self._desk.now(), _TENANTS)
         for tenant in tenants:
             await self._swept(tenant)
@@ -53,11 +58,17 @@ class Clockwork:
                 _log.warning("what is due in reviews could not be done: %s", error.detail)
             await asyncio.sleep(self._seconds)
 
+    async def _retain(self) -> None:
+        now = self._desk.now()
+        if self._retained is None or now - self._retained >= _RETENTION:
+            await self._retaining.run()
+            self._retained = now
+
     async def _swept(self, tenant: str) -> None:
         at = self._desk.now()
         if not await self._desk.store.read(tenant, lambda records: bool(records.due(at, 1))):
             return
-        ctx = _audited(tenant, "review:tick")
+        ctx = acting(tenant, "review:tick")
         swept = await self._desk.store.write(ctx, lambda records: self._desk.sweep(records, at))
         _log.debug("time had something to do to %d items of %s", swept, tenant)
         self._desk.bell.ring()
@@ -79,19 +90,3 @@ class Clockwork:
         else:
             again = None
         await self._desk.store.write(ctx, lambda records: records.sent(notice.id, again, attempts))
-
-
-def _audited(tenant: str, action: str) -> Context:
-    """The clock's own Context, whose changes the audit log tells of as it does of people's."""
-    # Without roles: whoever acts on the events of time gets no rights from it.
-    ctx = system_context(tenant, task="review-clock", roles=frozenset())
-    effect = Effect(
-        action=action,
-        kind="write",
-        resource="Review/*",
-        tenant=tenant,
-        principal=ctx.principal,
-        request_id=ctx.request_id,
-        trace_id=ctx.trace.trace_id,
-    )
-    return ctx.within(effect)

@@ -18,6 +18,7 @@ from .canonical import canonical
 from .contract import DatasetVersion
 from .desk import Desk
 from .ports import Records, Row
+from .retaining import removed
 from .seals import Seals
 
 _PAGE = 200
@@ -52,11 +53,13 @@ class Datasets:
         def work(records: Records) -> DatasetVersion:
             newest = next(iter(records.datasets(queue, 1)), None)
             if newest is not None and newest[1] >= upto:
-                if newest[1] == upto and newest[0].sha256 != sha256:
+                if newest[1] > upto or newest[0].sha256 == sha256:
+                    return newest[0]
+                # Nothing came since, so only retention can have made it another set: then it is a new version.
+                if not 0 < newest[0].rows - rows <= records.last(removed(queue)):
                     raise NotTrustworthy(
                         f"the decisions of {queue} are not those that version {newest[0].version} holds"
                     )
-                return newest[0]
             number = 1 if newest is None else newest[0].version + 1
             version = DatasetVersion(queue, number, rows, sha256, at, ctx.principal)
             records.add_dataset(version, upto)
@@ -75,14 +78,21 @@ class Datasets:
         known = next(((each, upto) for each, upto in found if each.version == version), None)
         if known is None:
             raise NotFound(f"there is no version {version} of the data set of {queue}")
-        whole, held = hashlib.sha256(), b""
+        whole, held, rows = hashlib.sha256(), b"", 0
         async for _, line in self._lines(ctx.tenant, queue, known[1]):
             whole.update(line)
             held += line
+            rows += 1
             if len(held) > 1 << 16:
                 yield held
                 held = b""
         # The last piece is kept back until the digest is known: no reader takes a broken export for a whole one.
+        gone = known[0].rows - rows
+        if 0 < gone <= await self._desk.store.read(ctx.tenant, lambda records: records.last(removed(queue))):
+            raise NotFound(
+                f"retention has removed {gone} of the {known[0].rows} decisions of {queue} version {version}",
+                next_step="Make a new version of what is left; keep exports of versions that must stay.",
+            )
         if whole.hexdigest() != known[0].sha256:
             raise NotTrustworthy(f"the lines of {queue} version {version} no longer have their digest")
         yield held

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from ..core.clock import Clock, micros, moment
-from ..core.context import Context
+from ..core.context import Context, Effect, system_context
 from ..core.errors import Conflict, NotFound
 from . import machine
 from .contract import Item, Reviewer, ReviewSpec
@@ -124,6 +124,22 @@ class Desk:
         until = f"{row.expires_at:%Y-%m-%d %H:%M} UTC"
         text = f"{subject}.\nPriority {PRIORITIES[row.priority]}, level {row.level}, expires {until}.\n{where}\n"
         return [Notice(secrets.token_hex(12), to, subject, text, news.at) for to in spec.notify]
+
+
+def acting(tenant: str, action: str, resource: str = "*") -> Context:
+    """The Context of time itself, whose changes the audit log tells of as it does of people's."""
+    # Without roles: whoever acts on the events of time gets no rights from it.
+    ctx = system_context(tenant, task="review-clock", roles=frozenset())
+    effect = Effect(
+        action=action,
+        kind="write",
+        resource=f"Review/{resource}",
+        tenant=tenant,
+        principal=ctx.principal,
+        request_id=ctx.request_id,
+        trace_id=ctx.trace.trace_id,
+    )
+    return ctx.within(effect)
 
 
 def must(records: Records, item: str) -> Row:

@@ -184,6 +184,14 @@ class Records(Protocol):
         """Items decided by persons for good with `after` < finished <= `upto`, ascending; no golden ones."""
         ...
 
+    def ended(self, queue: str, opened_before: datetime, after: int, limit: int) -> Sequence[Row]:
+        """Items decided or expired for good that were opened before a moment, by number, those above `after`."""
+        ...
+
+    def remove(self, items: Sequence[str]) -> None:
+        """Delete items with all their texts."""
+        ...
+
     def counts(self, queue: str) -> Mapping[str, int]:
         """Items by status, and how many undecided ones are `warned` and `raised`."""
         ...
@@ -202,6 +210,10 @@ class Records(Protocol):
 
     def number(self, counter: str) -> int:
         """The next number of one of the tenant's counters, from 1."""
+        ...
+
+    def last(self, counter: str) -> int:
+        """The last number that a counter gave; 0 where it gave none."""
         ...
 
     def put_text(self, text: str, item: str, sealed: bytes) -> None:
@@ -258,6 +270,10 @@ class Store(Protocol):
 
     async def waiting(self, at: datetime, limit: int) -> Sequence[str]:
         """Tenants with items or notices that are due."""
+        ...
+
+    async def tenants(self, queue: str) -> Sequence[str]:
+        """Tenants with items in a queue."""
         ...
 
 

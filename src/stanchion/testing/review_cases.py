@@ -31,6 +31,7 @@ SPECS = (
     ReviewSpec("masked", mask={"/input/name": frozenset({"officer"}), "/proposal/limit": frozenset({"officer"})}),
     ReviewSpec("pushed", assign="push", offer=100.0),
     ReviewSpec("seniors", seniors=frozenset({"senior"}), at_expiry="escalate"),
+    ReviewSpec("kept", keep_days=30.0),
 )
 Passes = Callable[[float], Awaitable[None]]
 LATE = SLAS["normal"]

@@ -81,6 +81,10 @@ class SqlStore(Store):
         query = union(*(select(each.subquery().c.tenant) for each in due))
         return await self._database.read(lambda connection: sorted(connection.execute(query).scalars()))
 
+    async def tenants(self, queue: str) -> Sequence[str]:
+        query = select(items.c.tenant).where(items.c.queue == queue).distinct().order_by(items.c.tenant)
+        return await self._database.read(lambda connection: list(connection.execute(query).scalars()))
+
 
 class SqlRecords(Records):
     """One tenant's rows over one connection."""
@@ -124,6 +128,16 @@ class SqlRecords(Records):
     def finished(self, queue: str, upto: int, after: int, limit: int) -> Sequence[Row]:
         wanted = and_(items.c.queue == queue, items.c.finished > after, items.c.finished <= upto)
         return self._rows(wanted, order=(items.c.finished,), limit=limit)
+
+    def ended(self, queue: str, opened_before: datetime, after: int, limit: int) -> Sequence[Row]:
+        old = items.c.opened_at < micros(opened_before)
+        over = items.c.status.in_(("decided", "expired"))
+        wanted = and_(items.c.queue == queue, items.c.number > after, old, over)
+        return self._rows(wanted, order=(items.c.number,), limit=limit)
+
+    def remove(self, wanted: Sequence[str]) -> None:
+        for table, column in ((texts, texts.c.item), (holders, holders.c.item), (items, items.c.id)):
+            self._connection.execute(delete(table).where(table.c.tenant == self._tenant, column.in_(wanted)))
 
     def counts(self, queue: str) -> Mapping[str, int]:
         undecided = items.c.status.in_(("open", "claimed", "waiting", "deferred"))
@@ -184,6 +198,10 @@ class SqlRecords(Records):
     def number(self, counter: str) -> int:
         row = {"tenant": self._tenant, "counter": counter, "last": 1}
         return int(self._connection.execute(_raised(self._connection.dialect.name), row).scalar_one())
+
+    def last(self, counter: str) -> int:
+        query = select(counters.c.last).where(counters.c.tenant == self._tenant, counters.c.counter == counter)
+        return int(self._connection.execute(query).scalar() or 0)
 
     def put_text(self, text: str, item: str, sealed: bytes) -> None:
         row = {"tenant": self._tenant, "id": text, "item": item, "body": sealed}

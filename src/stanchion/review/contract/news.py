@@ -22,6 +22,8 @@ ReviewEvent = Literal[
     "review.decided",
     "review.undone",
     "review.expired",
+    "review.removed",
 ]
 REVIEW_EVENTS: tuple[str, ...] = get_args(ReviewEvent)
-"""`review.decided` adds verdict, reason, reviewers and digests, and comes when a decision cannot be undone any more."""
+"""`review.decided` adds verdict, reason, reviewers and digests, and comes when a decision cannot be undone any more.
+`review.removed` tells that the queue's retention took an item that had ended."""

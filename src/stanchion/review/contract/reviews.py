@@ -167,7 +167,8 @@ class Overseeing(Protocol):
     def export(self, ctx: Context, queue: str, version: int) -> AsyncIterator[bytes]:
         """The JSON lines of a version in pieces: one canonical document for each decided item, with its provenance.
 
-        Raises NotFound, and NotTrustworthy if the lines no longer have the version's digest.
+        Raises NotFound, also where retention has removed items of the version, and NotTrustworthy if the lines no
+        longer have the version's digest.
         """
         ...
 

@@ -108,6 +108,9 @@ class ReviewSpec:
     level; never an approval. A decision can be taken back for `undo` seconds, before anybody hears of it. An item that
     is pushed to a person waits `offer` seconds for that person. `similar` decided cases are shown.
 
+    `keep_days` after it ended an item is removed with its content, its decisions and what was shown; None keeps it for
+    ever. The audit log tells of each removal. Versions of the data set that hold it can be exported no more.
+
     `notify` are addresses of the notification channel, told of `notify_on`. `check` raises ValueError for an edited
     proposal that will not do.
     """
@@ -130,6 +133,7 @@ class ReviewSpec:
     reasons: Mapping[Verdict, Sequence[str]] = field(default_factory=dict)
     mask: Mapping[str, frozenset[str]] = field(default_factory=dict)
     similar: int = 3
+    keep_days: float | None = None
     notify: Sequence[str] = ()
     notify_on: Sequence[Notify] = ("warned", "escalated", "expired")
     check: Callable[[Json], object] | None = None
@@ -154,5 +158,6 @@ def _checks(spec: ReviewSpec) -> Sequence[tuple[bool, str]]:
         (0 <= spec.undo <= 86_400, "undo is 0 to 86,400 seconds"),
         (spec.offer > 0, "offer is above 0 seconds"),
         (0 <= spec.similar <= 20, "similar is 0 to 20"),
+        (spec.keep_days is None or 0 < spec.keep_days <= 36_500, "keep_days is above 0 and at most 36,500, or None"),
         (all(pointer.startswith("/") for pointer in spec.mask), "a mask is a JSON pointer such as /input/name"),
     )
