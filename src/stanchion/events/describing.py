@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 def document(title: str, version: str, types: Sequence[EventType], *, host: str = "") -> dict[str, Any]:
     """The document. Source: AsyncAPI 3.0.0 specification, CloudEvents 1.0 JSON format for the envelope."""
+    names = _names(types)
     made: dict[str, Any] = {
         "asyncapi": VERSION,
         "info": {
@@ -26,10 +28,10 @@ def document(title: str, version: str, types: Sequence[EventType], *, host: str 
             "description": "Events are CloudEvents 1.0. They are published by POST /v1/events and followed by GET.",
         },
         "defaultContentType": STRUCTURED,
-        "channels": {name_of(each.type): _channel(each) for each in types},
-        "operations": _operations(types),
+        "channels": {names[each.type]: _channel(each, names[each.type]) for each in types},
+        "operations": _operations(types, names),
         "components": {
-            "messages": {name_of(each.type): _message(each) for each in types},
+            "messages": {names[each.type]: _message(each) for each in types},
             "schemas": {"CloudEvent": ENVELOPE},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
@@ -46,27 +48,39 @@ def document(title: str, version: str, types: Sequence[EventType], *, host: str 
     return made
 
 
-def name_of(kind: str) -> str:
-    """An event type as the document's keys may be written."""
-    return _UNSAFE.sub("_", kind)
+def _safe(text: str) -> str:
+    """A name as the document's keys may be written."""
+    return _UNSAFE.sub("_", text)
 
 
-def _channel(each: EventType) -> dict[str, Any]:
-    name = name_of(each.type)
+def _names(types: Sequence[EventType]) -> dict[str, str]:
+    """The key of each type. Types that would share one are told apart by a digest: `a/b` and `a_b` are two channels."""
+    shared = Counter(_safe(each.type) for each in types)
+    return {
+        each.type: _safe(each.type) if shared[_safe(each.type)] == 1 else f"{_safe(each.type)}-{_digest(each.type)}"
+        for each in types
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _channel(each: EventType, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"address": each.type, "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
     if each.description:
         found["description"] = each.description
     return found
 
 
-def _operations(types: Sequence[EventType]) -> dict[str, Any]:
+def _operations(types: Sequence[EventType], names: Mapping[str, str]) -> dict[str, Any]:
     """What the system does: it receives what a handler takes, and sends every type to those who follow."""
     found: dict[str, Any] = {}
     for each in types:
-        name = name_of(each.type)
+        name = names[each.type]
         place = {"channel": {"$ref": f"#/channels/{name}"}}
         for handler in each.handlers:
-            found[f"handle.{name_of(handler)}.{name}"] = {"action": "receive", **place, "title": handler}
+            found[f"handle.{_safe(handler)}.{name}"] = {"action": "receive", **place, "title": handler}
         found[f"send.{name}"] = {"action": "send", **place}
     return found
 
