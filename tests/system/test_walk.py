@@ -154,6 +154,8 @@ VALID: dict[tuple[str, str], Any] = {
     ("POST", "/v1/events/consumers/{consumer}/replay"): CHOSEN,
     ("GET", "/v1/events/dead"): None,
     ("GET", "/v1/events/trees/{correlation}"): None,
+    ("GET", "/v1/events/recent"): None,
+    ("GET", "/v1/events/recent/{place}"): None,
     ("GET", "/v1/events/asyncapi"): None,
     ("GET", "/v1/events/schemas"): None,
     ("GET", "/v1/events/schemas/{subject}"): None,

@@ -21,6 +21,7 @@ from .outside import opened
 from .packing import KeyedSeal, NoSeal, Seal
 from .ports import Bus
 from .publishing import Appends, Publisher
+from .recalling import Recaller
 from .service import EventService
 from .settings import EventsSettings
 from .workers.committer import Committer
@@ -82,6 +83,7 @@ def assemble(parts: Parts, settings: EventsSettings, bus: Bus) -> EventService:
         delivery_seconds=settings.delivery_seconds,
         counted=lambda consumer, result, number: handled.inc(consumer, result, by=number),
     )
+    service.recaller = Recaller(bus, seal)
     service.outside = opened(parts, settings, service)
     return service
 

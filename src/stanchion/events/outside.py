@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from ..core.context import Context, Rights
 from ..core.module import Parts
 from ..core.security.secrets import SecretSource
-from .contract.events import Events
+from .contract.delivery import Envelope, Recalled, Selection
+from .contract.events import Events, Recalling
 from .contract.hooks import Admitted, HookMade, Hooks, HookSpec, HookView
 from .contract.schemas import Compatibility, EventType, Judgement, SchemaKind, Schemas, SchemaVersion, Subject
 from .contract.specs import EventSpec, HandlerSpec
 from .mqtt.bridge import Bridge, broker_of
 from .mqtt.reading import Topics
+from .recalling import Recaller
 from .schemas.deriving import register_derived
 from .schemas.service import SchemaService
 from .webhooks.addresses import Addresses, networks_of
@@ -70,10 +72,21 @@ class Outside:
             await self._sender.stop()
 
 
-class Reaching(Schemas, Hooks):
-    """The part of the service that answers for schemas and webhooks."""
+class Reaching(Recalling, Schemas, Hooks):
+    """The part of the service that answers for schemas, webhooks and what was published."""
 
     outside: Outside
+    recaller: Recaller
+
+    async def recent(
+        self, ctx: Context, *, selection: Selection | None = None, place: str = "", limit: int = 50
+    ) -> Sequence[Envelope]:
+        if place:
+            return await self.recaller.at(ctx, place)
+        return await self.recaller.recent(ctx, selection or Selection(), limit)
+
+    async def recall(self, ctx: Context, place: str) -> Recalled:
+        return await self.recaller.recall(ctx, place)
 
     async def subjects(self, ctx: Context) -> Sequence[Subject]:
         return await self.outside.schemas.subjects(ctx)

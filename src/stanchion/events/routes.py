@@ -12,6 +12,7 @@ from .contract import Events
 from .protocols.document import paths, schemas
 from .protocols.managing import add_consuming, add_operating
 from .protocols.publishing import PATH, Publishing
+from .protocols.recalling import add_recalling
 from .protocols.registry import add_asyncapi, add_schemas
 from .protocols.socket import PATH as SOCKET
 from .protocols.socket import EventSocket
@@ -27,6 +28,7 @@ def routes(events: Events) -> Routes:
     api = APIRouter(prefix="/v1/events", tags=["events"])
     add_operating(api, events)
     add_consuming(api, events)
+    add_recalling(api, events)
     add_schemas(api, events)
     add_asyncapi(api, events)
     add_hooks(api, events)

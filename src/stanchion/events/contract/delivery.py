@@ -164,3 +164,35 @@ class Hop:
     cause: str
     published: datetime
     handled: tuple[Handling, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An event without its data, as a list shows it.
+
+    `place` names it to `recall` while the bus holds it. `size` is that of the data in bytes; `correlation` is the id of
+    its tree, `causation` the id of the event that led to it. `inner`: the house tells of itself.
+    """
+
+    place: str
+    type: str
+    source: str
+    id: str
+    subject: str
+    time: datetime | None
+    published: datetime
+    principal: str
+    correlation: str
+    causation: str
+    content_type: str
+    size: int
+    schema: str = ""
+    inner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """One event with its data, as the bus holds it."""
+
+    envelope: Envelope
+    event: Event

@@ -13,8 +13,10 @@ from .delivery import (
     DeadLetter,
     Delivered,
     Delivery,
+    Envelope,
     Hop,
     Outcome,
+    Recalled,
     Receipt,
     Redriven,
     Selection,
@@ -157,7 +159,27 @@ class Operating(Protocol):
         ...
 
 
-class Events(Publishing, Consuming, Operating, Schemas, Hooks, Protocol):
+class Recalling(Protocol):
+    """What was published, as long as the bus holds it."""
+
+    @action("events:read", effect="read", resource="Event")
+    async def recent(
+        self, ctx: Context, *, selection: Selection | None = None, place: str = "", limit: int = 50
+    ) -> Sequence[Envelope]:
+        """The newest events of the tenant that fit, at most `limit` (to 200), the newest first, without their data.
+
+        Looks at the newest 20,000 or so and no further; with `since`, no further back than that. With `place` that one
+        event alone, none where it was removed. Raises InvalidInput.
+        """
+        ...
+
+    @action("events:follow", effect="read", resource="Event")
+    async def recall(self, ctx: Context, place: str) -> Recalled:
+        """The event at a place that `recent` told, with its data. Raises NotFound, also where it was removed since."""
+        ...
+
+
+class Events(Publishing, Consuming, Operating, Recalling, Schemas, Hooks, Protocol):
     """A bus that loses nothing and keeps the order of each key.
 
     Delivery is at least once. A handler's writes through the house's database, its follow-up events and the note that
