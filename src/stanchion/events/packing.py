@@ -23,6 +23,7 @@ from .ports import SLOTS, Entry
 
 _PURPOSE = "events-author"
 _SEAL_BYTES = 32
+_BLOCK = 64
 
 
 class Who(msgspec.Struct, frozen=True, array_like=True):
@@ -161,16 +162,25 @@ class KeyedSeal(Seal):
     """
 
     def __init__(self, signer: Signer) -> None:
-        self._key = hashlib.sha256(signer.sign(b"seal", purpose=_PURPOSE)).digest()
+        key = hashlib.sha256(signer.sign(b"seal", purpose=_PURPOSE)).digest().ljust(_BLOCK, b"\0")
+        # The halves of HMAC (RFC 2104) begun with the key, and copied for each body: half the time of `hmac.digest`.
+        self._inner = hashlib.sha256(bytes(each ^ 0x36 for each in key))
+        self._outer = hashlib.sha256(bytes(each ^ 0x5C for each in key))
 
     def close(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256") + body
+        return self._code(body) + body
 
     def open(self, body: bytes) -> bytes:
         inside = body[_SEAL_BYTES:]
-        if not hmac.compare_digest(hmac.digest(self._key, inside, "sha256"), body[:_SEAL_BYTES]):
+        if not hmac.compare_digest(self._code(inside), body[:_SEAL_BYTES]):
             raise NotTrustworthy("the event was not sealed by this house, or was changed since")
         return inside
+
+    def _code(self, body: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(body)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 class Cause(msgspec.Struct):

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult
 
 Row = tuple[Any, ...]
+_SIZES = (128, 32, 8, 2)
+"""Rows of one statement; few sizes, as each is a statement that the driver keeps prepared."""
 
 
 @lru_cache(maxsize=2_048)
@@ -30,8 +32,33 @@ def rows(connection: Connection, text: str, values: Row = ()) -> Sequence[Row]:
 
 def many(connection: Connection, text: str, values: Sequence[Row]) -> None:
     """Run one statement for each row of values."""
+    if connection.dialect.name == "sqlite" and " VALUES (" in text:
+        values = _together(connection, text, values)
     if values:
         connection.exec_driver_sql(_spelt(text, connection.dialect.name), list(values))
+
+
+def _together(connection: Connection, text: str, values: Sequence[Row]) -> Sequence[Row]:
+    """Insert rows by statements of many rows each; those that are left over.
+
+    SQLite's driver lets go of the interpreter at each statement, and waits milliseconds to have it back from an event
+    loop that is busy: row by row a commit would take as long as the loop works.
+    """
+    at = 0
+    for size in _SIZES:
+        while len(values) - at >= size:
+            some = values[at : at + size]
+            connection.exec_driver_sql(_longer(text, size), tuple(each for row in some for each in row))
+            at += size
+    return values[at:]
+
+
+@lru_cache(maxsize=256)
+def _longer(text: str, size: int) -> str:
+    """The statement for so many rows."""
+    head, _, rest = text.partition(" VALUES (")
+    row, _, tail = rest.partition(")")
+    return f"{head} VALUES {','.join([f'({row})'] * size)}{tail}"
 
 
 def sql(*parts: str) -> str:

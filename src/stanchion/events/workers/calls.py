@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import secrets
+import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import lru_cache
@@ -18,6 +18,7 @@ from ...core.errors import InvalidInput, Misconfigured
 from ..contract import Commit, Event, HandlerSpec, check
 from ..packing import Packet, who_of
 from .buffer import Item
+from .within import within
 
 Reads = Callable[[Packet], Any]
 
@@ -27,7 +28,8 @@ def context_of(item: Item, clock: Clock, *, seconds: float, scopes: frozenset[st
     packet = item.packet
     who, rights, labels = _rights(bytes(packet.who))
     known = packet.trace_id
-    trace = Trace(known, secrets.token_hex(8), packet.sampled) if known else Trace.new()
+    # Not from the kernel: that lets go of the interpreter, and the thread that commits holds on to it.
+    trace = Trace(known, f"{random.getrandbits(64):016x}", packet.sampled) if known else Trace.new()
     return Context(
         tenant=who[0],
         principal=who[1],
@@ -85,19 +87,21 @@ class Call:
         """Run the handler within its seconds; what it returns is in `commit`. Raises what it raises, InvalidInput."""
         given = [self._read(item.packet) for item in items]
         argument = given if self.spec.batch > 1 else given[0]
-        async with asyncio.timeout(self.spec.seconds):
-            if self._waits:
-                answer = await self.spec.function(ctx, argument, commit)
-            else:
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self._threads, self.spec.function, ctx, argument, commit)
-                if inspect.isawaitable(answer):
-                    answer = await answer
+        if self._waits:
+            answer = await within(self.spec.function(ctx, argument, commit), self.spec.seconds)
+        else:
+            answer = await self._in_thread(ctx, argument, commit)
         events = _events(self.spec.name, answer)
         if events:
             check(events)
             commit.events += events
         commit.close()
+
+    async def _in_thread(self, ctx: Context, argument: Any, commit: Commit) -> object:
+        async with asyncio.timeout(self.spec.seconds):
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._threads, self.spec.function, ctx, argument, commit)
+            return await answer if inspect.isawaitable(answer) else answer
 
 
 def _events(name: str, answer: object) -> Sequence[Event]:

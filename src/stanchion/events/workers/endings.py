@@ -42,6 +42,10 @@ class Endings:
         """Something changed that the feed waits for."""
         raise NotImplementedError
 
+    def room(self) -> None:
+        """Events have ended: others may begin, and more may be read."""
+        raise NotImplementedError
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         raise NotImplementedError
 
@@ -159,6 +163,7 @@ class Endings:
         if len(items) > 1 and (answer.error is not None or answer.result == "duplicate"):
             self.put_back(items)
             told(items, answer)
+            self.room()
             return
         self._let_run(items)
         if answer.result != "stale":
@@ -175,6 +180,7 @@ class Endings:
         for each in (item, *following):
             self._forget(each)
         self._free([item], release=answer.error is not None)
+        self.stir()
         told([item], answer)
 
     def _forget(self, item: Item) -> None:
@@ -191,7 +197,7 @@ class Endings:
             more = self.buffer.free(key)
             if release and not more and key in self.held:
                 self._spawn(self._release(key, item.slot.number))
-        self.stir()
+        self.room()
 
     def _let_run(self, items: Sequence[Item]) -> None:
         for item in items:

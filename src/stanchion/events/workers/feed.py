@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 from ...core.clock import micros
@@ -51,6 +52,7 @@ class Feed(Endings):
         self.expired = 0
         self.until = 0.0
         self.ready: Callable[[], None] = lambda: None
+        self._wanted = lru_cache(maxsize=1_024)(lambda kind: matches(types, kind))
         self._far = False
         self._moved = asyncio.Event()
         self._due = asyncio.Event()
@@ -87,9 +89,13 @@ class Feed(Endings):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def stir(self) -> None:
-        """Something changed that this waits for: room, a pause, events put back."""
-        self._moved.set()
+        """Something changed that this waits for: a pause, a share, events put back."""
         self._due.set()
+        self.room()
+
+    def room(self) -> None:
+        """Events have ended: others may begin, and more may be read. What was put back is not looked for each time."""
+        self._moved.set()
         self.ready()
 
     async def take(self, slots: Sequence[Slot]) -> None:
@@ -237,7 +243,7 @@ class Feed(Endings):
         except NotTrustworthy as error:
             self.distrust(stored, progress, error)
             return None
-        if self.consumer.tenant not in (HOUSE, tenant) or not matches(self.types, packet.type):
+        if self.consumer.tenant not in (HOUSE, tenant) or not self._wanted(packet.type):
             return None
         if self._late(packet):
             return None

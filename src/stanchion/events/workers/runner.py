@@ -37,18 +37,27 @@ class Runner:
         self._singly = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
-        feed.ready = self.pump
+        self._woken = False
+        feed.ready = self.wake
 
     @property
     def limit(self) -> int:
         """How many calls may run at once now."""
         return 1 if self.feed.careful else self._limiter.limit
 
-    def pump(self) -> None:
-        """Begin what may begin."""
-        while len(self._tasks) < self.limit and not self._stopped and not self.feed.frozen:
-            single = self._singly > 0 or self.feed.careful
-            items = self.feed.buffer.next(1 if single else self.spec.batch)
+    def wake(self) -> None:
+        """Begin what may begin, once the loop has done what is due: a commit ends hundreds of handlings at once."""
+        if not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._woken = False
+        if self._stopped or self.feed.frozen:
+            return
+        careful = self.feed.careful
+        while len(self._tasks) < (1 if careful else self._limiter.limit):
+            items = self.feed.buffer.next(1 if careful or self._singly else self.spec.batch)
             if not items:
                 return
             if self._singly:
@@ -71,7 +80,7 @@ class Runner:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("the handler %s was lost", self.spec.name, exc_info=error)
-        self.pump()
+        self.wake()
 
     async def _run(self, items: Sequence[Item]) -> None:
         feed, first = self.feed, items[0]
