@@ -1,17 +1,20 @@
 """The bus on SQLite beside SQLite itself: events handled a second, in batches and one by one, and the delay at 500/s.
 
-`python benchmarks/events/embedded.py [--folder DIR] [--events N]` prints one line a measure. 500 bytes, 200 keys.
-Every commit is synced to the disk (`synchronous=FULL`), ours and the raw ones alike; `--no-sync` measures without.
+Run: python benchmarks/events/embedded.py [--folder DIR] [--events N] [--seconds N] [--rounds N]. It tells each measure
+on stderr and ends with one JSON document of the medians. 500 bytes of data, 200 keys, one process, on uvloop. Every
+commit is synced to the disk (`synchronous=FULL`), ours and the raw ones alike; `--no-sync` measures without. The delay
+is through a whole house: `publish` is authorised, metered and audited by the gate, and the handler is a declared one.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
-import platform
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,10 +22,15 @@ from itertools import count
 from pathlib import Path
 
 import msgspec
+import uvloop
 
-from stanchion.core.context import Context
+from stanchion import System
+from stanchion.core.clock import SystemClock
+from stanchion.core.context import Context, Rights
+from stanchion.core.settings import HouseSettings, ModulesSettings
 from stanchion.core.storage.sql.sqlite import connect_file
 from stanchion.events import Commit, Event, Events, HandlerSpec
+from stanchion.system.house import House
 from stanchion.testing.events import caller, running
 
 KEYS = 200
@@ -101,31 +109,41 @@ async def through(url: str, number: int, *, batch: int, sync: bool) -> float:
         return number / (time.perf_counter() - began)
 
 
-async def delays(url: str, rate: float, seconds: float, *, sync: bool) -> list[float]:
+async def delays(folder: Path, rate: float, seconds: float) -> list[float]:
     """Seconds from the call of `publish` to the handler's first line, one event a call, on a fixed schedule."""
     found: list[float] = []
+    app = System("bench")
 
+    @app.on("bench.*")
     async def handle(ctx: Context, given: Event, commit: Commit) -> None:
         found.append(time.perf_counter() - float(str(given.extensions["sentat"])))
 
-    ctx = caller()
-    spec = HandlerSpec(name="bench", types=("bench.*",), function=handle)
-    async with running(url, spec, durable=sync) as bus:
+    settings = HouseSettings(modules=ModulesSettings(enabled=("events",)))
+    house = await House.open(settings, folder, clock=SystemClock(), environment={}, declared=app)
+    try:
+        await house.start()
+        bus = house.door(Events)
+        ctx = Context(settings.tenant, "benchmark", rights=Rights(roles=frozenset({"admin"})))
         await bus.publish(ctx, [Event(type="other", source="/bench")])
-        began = time.perf_counter()
-        calls = []
-        for number in range(int(rate * seconds)):
-            # By the schedule and not after the last answer: a slow call must not hide behind a later start.
-            due = began + number / rate
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            event = Event(
-                type="bench.made", source="/bench", subject=f"k{number % KEYS}", data=DATA,
-                extensions={"sentat": repr(due)},
-            )  # fmt: skip
-            calls.append(asyncio.create_task(bus.publish(ctx, [event])))
-        await asyncio.gather(*calls)
+        await _paced(bus, ctx, rate, seconds)
         await settled(bus, ctx)
+    finally:
+        await house.close()
     return sorted(found)
+
+
+async def _paced(bus: Events, ctx: Context, rate: float, seconds: float) -> None:
+    began = time.perf_counter()
+    calls = []
+    for number in range(int(rate * seconds)):
+        # By the schedule and not after the last answer: a slow call must not hide behind a later start.
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        event = Event(
+            type="bench.made", source="/bench", subject=f"k{number % KEYS}", data=DATA, extensions={"sentat": repr(due)}
+        )
+        calls.append(asyncio.create_task(bus.publish(ctx, [event])))
+    await asyncio.gather(*calls)
 
 
 def raw(folder: Path, number: int, *, batch: int, sync: bool) -> float:
@@ -172,34 +190,46 @@ def syncs(folder: Path) -> float:
         return 200 / (time.perf_counter() - began)
 
 
-async def main() -> None:
+def round_of(folder: Path, number: int, seconds: float, *, sync: bool) -> dict[str, float]:
+    """Every measure once, on new files."""
+    found = {"syncs_per_second": syncs(folder)}
+    for name, batch, some in (("batches", 500, number), ("one_by_one", 1, number // 2)):
+        rate, published = uvloop.run(drained(f"sqlite://{folder}/d{batch}.db", some, batch=batch, sync=sync))
+        beside = uvloop.run(through(f"sqlite://{folder}/t{batch}.db", some, batch=batch, sync=sync))
+        few = some if batch > 1 else min(some, 2_000)
+        (folder / f"raw{batch}").mkdir()
+        alone = raw(folder / f"raw{batch}", few, batch=batch, sync=sync)
+        found |= {
+            f"{name}_per_second": rate,
+            f"{name}_while_published_per_second": beside,
+            f"{name}_by_hand_per_second": alone,
+        }
+        if batch > 1:
+            found["published_per_second"] = published
+    if sync:  # the house always does
+        spread = statistics.quantiles(uvloop.run(delays(folder / "house", 500, seconds)), n=100)
+        found |= {"delay_p50_ms": spread[49] * 1e3, "delay_p99_ms": spread[98] * 1e3}
+    return found
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-sync", action="store_true")
     given = parser.parse_args()
-    sync = not given.no_sync
-    policy = "fsync at every commit" if sync else "no fsync"
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
-        folder = Path(name)
-        print(f"{platform.machine()}, {os.cpu_count()} cores, {syncs(folder):,.0f} syncs/s of one page; {policy}")
-        for batch in (500, 1):
-            number = given.events if batch > 1 else given.events // 2
-            rate, published = await drained(f"sqlite://{folder}/d{batch}.db", number, batch=batch, sync=sync)
-            beside = await through(f"sqlite://{folder}/t{batch}.db", number, batch=batch, sync=sync)
-            few = number if batch > 1 else min(number, 2_000)
-            (folder / f"raw{batch}").mkdir()
-            alone = raw(folder / f"raw{batch}", few, batch=batch, sync=sync)
-            print(
-                f"batch {batch:3}: handled {rate:8,.0f}/s | publishing beside it {beside:8,.0f}/s |"
-                f" raw SQLite, a commit a batch {alone:8,.0f}/s | published before {published:8,.0f}/s"
-            )
-        found = await delays(f"sqlite://{folder}/l.db", 500, given.seconds, sync=sync)
-        spread = statistics.quantiles(found, n=100)
-        middle, late = spread[49] * 1e3, spread[98] * 1e3
-        print(f"500/s: publish to handler p50 {middle:.2f} ms, p99 {late:.2f} ms, {len(found)} events")
+    found: dict[str, list[float]] = {}
+    for number in range(given.rounds):
+        with tempfile.TemporaryDirectory(dir=given.folder, prefix="stanchion-bench-") as name:
+            figures = round_of(Path(name), given.events, given.seconds, sync=not given.no_sync)
+        print(number, {key: round(value, 2) for key, value in figures.items()}, file=sys.stderr)
+        for key, value in figures.items():
+            found.setdefault(key, []).append(value)
+    middle = {key: round(statistics.median(values), 2) for key, values in found.items()}
+    print(json.dumps({"cores": os.cpu_count(), "fsync": not given.no_sync, "events": given.events, **middle}))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

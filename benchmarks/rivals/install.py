@@ -1,8 +1,8 @@
 """Installs a rival into an environment of its own, outside this repository.
 
-Run: python benchmarks/rivals/install.py mlserver rayserve bentoml litserve feast litellm. The folder is that of
-STANCHION_BENCH_RIVALS, else one in the system's temporary folder. Nothing is done for a rival that is installed already
-from the same list. Every file is held to the hash in that list.
+Run: python benchmarks/rivals/install.py mlserver rayserve bentoml litserve feast litellm faststream. The folder is
+that of STANCHION_BENCH_RIVALS, else one in the system's temporary folder. Nothing is done for a rival that is installed
+already from the same list. Every file is held to the hash in that list.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("mlserver", "rayserve", "bentoml", "litserve", "feast", "litellm")
+NAMES = ("mlserver", "rayserve", "bentoml", "litserve", "feast", "litellm", "faststream")
 SECONDS = 300
 
 
