@@ -17,6 +17,7 @@ from .caching.answers import ResponseCache
 from .contract import Lookup, ServedSpec
 from .declared import Declared, defaults_of
 from .enrich import Enriched, Enricher
+from .pool import Pool, Threads
 from .rules import Reviewers, Rules
 from .rungs import Answers, Call
 
@@ -61,11 +62,17 @@ def request_schema(spec: ServedSpec) -> Mapping[str, Any]:
     }
 
 
-def batched(calls: Mapping[str, Call], spec: ServedSpec, engine: Engine) -> dict[str, Call]:
-    """The calls, the first of them behind the declared batcher."""
+def threads_of(spec: ServedSpec | None, pool: Pool, rung: str = "primary", inline_rows: int = 0) -> Threads:
+    """Where a rung's runs go: those of a batcher that never run on the event loop have a lane of their own."""
+    batch = None if spec is None or rung != "primary" or inline_rows else spec.options.batch
+    return pool if batch is None else pool.lane(batch.workers)
+
+
+def batched(calls: Mapping[str, Call], spec: ServedSpec, engine: Engine, *, ahead: bool = False) -> dict[str, Call]:
+    """The calls, the first of them behind the declared batcher. `ahead` says that its runs wait in a lane."""
     if spec.options.batch is None or "primary" not in calls:
         return dict(calls)
-    return {**calls, "primary": Batcher(calls["primary"], spec.options.batch, clock=engine.clock)}
+    return {**calls, "primary": Batcher(calls["primary"], spec.options.batch, clock=engine.clock, ahead=ahead)}
 
 
 def declared_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,7 +20,7 @@ from ..features import ServedFeatures
 from ..registry import ModelVersion
 from .contract import MemoryStatus, RungStatus, ServedModel, ServedSpec
 from .declared import Declared
-from .declaring import batched, declared_of, enriched_function, request_schema, typed_whole
+from .declaring import batched, declared_of, enriched_function, request_schema, threads_of, typed_whole
 from .drill.faults import Faults
 from .enrich import EnrichedIntake
 from .intake import ROOT, Intake
@@ -186,7 +187,9 @@ def from_version(
     slow = set()
     for name, running in graphs.items():
         rows = running.pace.rows_within(engine.inline_seconds)
-        calls[name] = graph_call(resident, name, intake, outcomes, pool=engine.pool, inline_rows=rows)
+        calls[name] = graph_call(
+            resident, name, intake, outcomes, pool=threads_of(spec, engine.pool, name, rows), inline_rows=rows
+        )
         slow |= set() if rows else {name}
     return assembled(version, intake, calls, engine, spec, slow, admit=intake.checked, resident=resident)
 
@@ -208,7 +211,7 @@ def assembled(
         if spec.options.features is not None and not isinstance(intake, EnrichedIntake):
             raise InvalidInput(f"{spec.name} declares features, which only a graph of columns reads")
         typed = partial(_typed_again, spec, intake)
-        calls = batched(calls, spec, engine)
+        calls = batched(calls, spec, engine, ahead="primary" in slow)
         declared = declared_of(
             spec,
             engine,
@@ -245,8 +248,9 @@ def from_spec(spec: ServedSpec, engine: Engine) -> Loaded:
     intake = Intake(schema)
     calls: dict[str, Call] = {}
     if spec.function is not None:
-        called = function_call(spec, pool=engine.pool)
-        calls = batched({"primary": enriched_function(spec, called)}, spec, engine)
+        called = function_call(spec, pool=threads_of(spec, engine.pool))
+        ahead = not inspect.iscoroutinefunction(spec.function)
+        calls = batched({"primary": enriched_function(spec, called)}, spec, engine, ahead=ahead)
     origin = None if spec.source is None or engine.sources is None else engine.sources.origin(spec)
     if origin is not None:
         calls = batched({"primary": origin.call}, spec, engine)

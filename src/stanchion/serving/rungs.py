@@ -22,7 +22,7 @@ from .contract import ServedSpec
 from .drill.faults import Faults
 from .memory import Resident
 from .package import Outcomes
-from .pool import Pool
+from .pool import Threads
 from .ports import Graph
 
 In = TypeVar("In")
@@ -83,7 +83,7 @@ def _seconds(graph: Graph, rows: Sequence[Sequence[float]]) -> float:
 
 
 def graph_call(
-    resident: Resident[Running], name: str, intake: Rows, outcomes: Outcomes, *, pool: Pool, inline_rows: int
+    resident: Resident[Running], name: str, intake: Rows, outcomes: Outcomes, *, pool: Threads, inline_rows: int
 ) -> Call:
     """A rung that runs a graph, loaded first if it is out of memory: on the event loop up to `inline_rows`, in a
     thread beyond."""
@@ -101,7 +101,7 @@ def graph_call(
     return call
 
 
-def function_call(spec: ServedSpec, *, pool: Pool) -> Call:
+def function_call(spec: ServedSpec, *, pool: Threads) -> Call:
     """A rung that calls the declared function with typed instances; a plain function runs in a thread."""
     function = spec.function
     if function is None:

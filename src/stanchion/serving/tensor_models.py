@@ -14,11 +14,12 @@ from ..core.errors import Unavailable
 from ..core.resilience import Ladder, Rung
 from ..registry import ModelVersion
 from .contract import ServedSpec
+from .declaring import threads_of
 from .intake import Intake
 from .loaded import Engine, Loaded, assembled, opened
 from .memory import Resident
 from .package import TensorPackage
-from .pool import Pool
+from .pool import Threads
 from .ports import Runtime, Signature, TensorGraph
 from .rungs import Answers, Batch, Call, Pace, watched
 from .tensors.ladder import Arrays, Asked, TensorLadder
@@ -82,13 +83,17 @@ def from_tensors(
     for name, running in graphs.items():
         # Decoding an image takes longer than many a graph: never on the event loop.
         rows = 0 if running.laid.heavy else running.pace.rows_within(engine.inline_seconds)
-        calls[name] = _field_call(resident, name, intake, pool=engine.pool, inline_rows=rows)
+        calls[name] = _field_call(
+            resident, name, intake, pool=threads_of(spec, engine.pool, name, rows), inline_rows=rows
+        )
         slow |= set() if rows else {name}
     loaded = assembled(version, intake, calls, engine, spec, slow, admit=admit, resident=resident)
     return replace(loaded, tensors=_tensor_ladder(loaded, resident, graphs["primary"].graph.signature, engine))
 
 
-def _field_call(resident: Resident[TensorRunning], name: str, intake: Intake, *, pool: Pool, inline_rows: int) -> Call:
+def _field_call(
+    resident: Resident[TensorRunning], name: str, intake: Intake, *, pool: Threads, inline_rows: int
+) -> Call:
     """A rung that fills the graph's inputs from fields and reads its outputs into fields."""
     plain = intake.plain
 

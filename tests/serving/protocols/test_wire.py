@@ -141,6 +141,24 @@ def test_the_json_part_is_as_strict_as_any_body() -> None:
             read(text, None)
 
 
+@pytest.mark.parametrize("said", ["1", "08:00:00", r"\\u003a", "a\\u003a:b"])
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '{"inputs": [], "inputs": [%s]}',
+        '{"inputs": [%s], "id": "1", "id": "1"}',
+        '{"id": ":", "inputs": [%s], "id": "2"}',
+        '{"inputs": [{"name": "a", %s]}',
+    ],
+)
+def test_a_name_that_is_given_twice_is_refused_whatever_the_texts_hold(said: str, twice: str) -> None:
+    one = f'{{"name": "x", "shape": [1], "datatype": "BYTES", "data": ["{said}"]}}'
+    assert read(f'{{"inputs": [{one}]}}'.encode(), None).request.inputs[0].data == (json.loads(f'"{said}"'),)
+    text = twice % (one[1:] if "name" in twice else one)
+    with pytest.raises(MalformedRequest):
+        read(text.encode(), None)
+
+
 def test_an_answer_is_json_unless_bytes_are_wanted() -> None:
     told = write(
         read(body(tensor(data=[1, 2]), id="7"), None),

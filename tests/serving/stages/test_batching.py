@@ -73,6 +73,46 @@ async def test_an_idle_model_answers_one_call_at_once() -> None:
     assert engine.runs == [["a"], ["b"]]
 
 
+async def test_a_full_batch_is_handed_over_while_the_one_before_runs_and_a_part_of_one_is_not() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Batch(size=2), clock=FakeClock(), ahead=True)
+    calls = [asyncio.create_task(batcher(CTX, [0]))]
+    await settled(lambda: engine.runs)
+    calls += [asyncio.create_task(batcher(CTX, [number])) for number in range(1, 6)]
+    await settled(lambda: len(engine.runs) == 2)
+    assert engine.runs == [[0], [1, 2]]
+    assert batcher.status().waiting == 3
+    engine.free.set()
+    assert [await call for call in calls] == [[{"is": number}] for number in range(6)]
+    assert [len(run) for run in engine.runs] == [1, 2, 2, 1]
+
+
+async def test_what_a_run_stood_behind_another_is_not_taken_for_its_own_time() -> None:
+    clock, ends = FakeClock(), [asyncio.Event(), asyncio.Event()]
+    begun: list[Any] = []
+
+    async def engine(ctx: Context, items: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+        begun.extend(items)
+        await ends[items[0]].wait()
+        return [{"is": item} for item in items]
+
+    batcher = Batcher(engine, Batch(size=1, most_wait_ms=60_000), clock=clock, ahead=True)
+    calls = [asyncio.create_task(batcher(CTX, [number])) for number in (0, 1)]
+    await settled(lambda: begun == [0, 1])
+    for call, end in zip(calls, ends, strict=True):
+        clock.advance(0.1)
+        end.set()
+        await call
+    ends[0].clear(), ends[1].clear()
+    others = [asyncio.create_task(batcher(CTX, [number])) for number in (0, 1, 1)]
+    await settled(lambda: batcher.status().waiting == 1)
+    with pytest.raises(Shed) as caught:
+        await batcher(CTX.until(clock.monotonic() + 0.05), [1])
+    assert caught.value.retry_after == pytest.approx(0.1)
+    ends[0].set(), ends[1].set()
+    await asyncio.gather(*others)
+
+
 async def test_a_large_call_is_answered_in_pieces_and_in_order() -> None:
     engine = Engine()
     engine.free.set()
@@ -255,6 +295,25 @@ async def test_too_many_calls_are_told_when_to_come_back_over_http(start: Any) -
         assert [(await each).json()["value"] for each in (first, second)] == [2.0, 4.0]
         rungs = (await run.serving.describe(run.ctx, "double")).rungs
         assert (rungs[0].breaker, rungs[0].failed) == ("closed", 1)
+
+
+async def test_a_plain_function_behind_a_batcher_never_runs_twice_at_once(start: Any) -> None:
+    app, running, most = System("lane"), [0], [0]
+
+    def double(items: Sequence[Item]) -> list[Double]:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        try:
+            return [Double(value=item.value * 2) for item in items]
+        finally:
+            running[0] -= 1
+
+    app.model("double", batch=Batch(size=2))(double)  # type: ignore[arg-type]  # plain functions are served too
+    async with start(app) as run:
+        asked = [run.serving.predict(run.ctx, "double", [{"value": float(value)}]) for value in range(40)]
+        answers = await asyncio.gather(*asked)
+        assert [each.items[0].values["value"] for each in answers] == [2.0 * value for value in range(40)]
+        assert most == [1]
 
 
 async def test_each_instance_of_a_batched_call_keeps_its_own_error(start: Any) -> None:

@@ -33,12 +33,12 @@ def check_json(body: bytes) -> Any:
         raise MalformedRequest(f"the body is not one JSON document: {error}") from error
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         _check_depth(value)
-    if not _is_kept(body, value):
+    if not is_kept(body, value):
         _refuse_duplicates(body)
     return value
 
 
-def _is_kept(body: bytes, value: Any) -> bool:
+def is_kept(body: bytes, value: Any) -> bool:
     """Whether every name was kept, so that none came twice; False also means that nobody can tell.
 
     A name that is lost takes its colon along. Only an escape could make another one in its place.

@@ -38,20 +38,36 @@ class Shed(Decline):
         self.retry_after = retry_after
 
 
+class _Run:
+    """A run under way, and the moment since when it could run."""
+
+    __slots__ = ("began",)
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+
+
 class Batcher:
     """`call` in batches. Used on one event loop; a call that is cancelled leaves the queue.
 
     An exception that is not of our tree may be one instance's fault: the calls of that run are then tried each by
     itself, so that the others get their answers.
+
+    `ahead` says that `call` keeps the number of runs at once itself. While as much waits as one run takes, one more
+    than `workers` is then handed over, so that the engine has it at hand when a run ends: it idles for no way over
+    the event loop, and no run is smaller for it.
     """
 
-    def __init__(self, call: Call, options: Batch, *, clock: Clock) -> None:
+    def __init__(self, call: Call, options: Batch, *, clock: Clock, ahead: bool = False) -> None:
         self._call = call
         self._options = options
         self._clock = clock
         self._queue = Queue()
         self._workers: set[asyncio.Task[None]] = set()
+        self._most = options.workers + ahead
         self._working = 0
+        # In the order in which they were handed over; those past `workers` wait for the end of another one.
+        self._under_way: list[_Run] = []
         self._full = asyncio.Event()
         self._row_seconds = self._run_seconds = 0.0
         self._runs = self._instances = self._shed = 0
@@ -69,7 +85,7 @@ class Batcher:
         self._queue.add(call, priority)
         if self._queue.instances >= self._options.size:
             self._full.set()
-        if self._working < self._options.workers:
+        if self._takes(self._working + 1):
             # Counted here and given back by the worker itself: a task is known to be done only a turn later.
             self._working += 1
             task = asyncio.create_task(self._work(), name="serving-batch")
@@ -102,7 +118,7 @@ class Batcher:
 
     async def _work(self) -> None:
         try:
-            while self._queue.instances:
+            while self._queue.instances and self._takes(self._working):
                 if self._options.wait_ms > 0 and self._queue.instances < self._options.size:
                     await self._gather()
                 pieces = [piece for piece in self._queue.take(self._options.size) if not piece.call.done.done()]
@@ -110,6 +126,11 @@ class Batcher:
                     await self._run(pieces)
         finally:
             self._working -= 1
+
+    def _takes(self, working: int) -> bool:
+        """Whether the last of so many workers may begin a run now."""
+        ahead = working > self._options.workers
+        return working <= self._most and (not ahead or self._queue.instances >= self._options.size)
 
     async def _gather(self) -> None:
         self._full.clear()
@@ -121,9 +142,8 @@ class Batcher:
 
     async def _run(self, pieces: Sequence[Piece]) -> None:
         items = pieces[0].items if len(pieces) == 1 else [item for piece in pieces for item in piece.items]
-        started = self._clock.monotonic()
         try:
-            answers = await self._call(_patient(pieces), items)
+            answers, seconds = await self._timed(_patient(pieces), items)
             if len(answers) != len(items):
                 raise Unavailable("the batched model did not give one answer for each instance")
         except asyncio.CancelledError:
@@ -137,11 +157,24 @@ class Batcher:
         except Exception as error:
             await self._failed(pieces, error, apart=True)
             return
-        self._learn(self._clock.monotonic() - started, len(items))
+        self._learn(seconds, len(items))
         first = 0
         for piece in pieces:
             piece.call.give(piece.first, answers[first : first + len(piece.items)])
             first += len(piece.items)
+
+    async def _timed(self, ctx: Context, items: Sequence[Any]) -> tuple[Sequence[Mapping[str, Json]], float]:
+        """The answers, and the seconds since the run could begin: what it stood behind another one is not its own."""
+        run, workers, under_way = _Run(self._clock.monotonic()), self._options.workers, self._under_way
+        under_way.append(run)
+        try:
+            answers = await self._call(ctx, items)
+        finally:
+            now, place = self._clock.monotonic(), under_way.index(run)
+            del under_way[place]
+            if place < workers <= len(under_way):
+                under_way[workers - 1].began = now
+        return answers, now - run.began
 
     async def _failed(self, pieces: Sequence[Piece], error: Exception, *, apart: bool) -> None:
         """Try the calls of a failed run one by one, unless it failed as a whole."""

@@ -67,7 +67,8 @@ class Batch:
     A run takes what waits when it begins; `wait_ms` lets it wait for more, which only pays for a model whose runs
     cost far more than the wait. `waiting` instances may queue, and a call that would queue for longer than
     `most_wait_ms` is refused with the time to come back (429 where no other rung answers). `workers` is the number of
-    runs at once.
+    runs at once. While as much waits as one run takes, the next run of a graph or plain function is made up already,
+    so that the engine never idles: a call that comes then waits for one run more than those before it.
     """
 
     size: int = 32

@@ -20,6 +20,8 @@ _KINDS: dict[str, type[bool] | type[str] | type[float] | type[int]] = {
     "FP32": float,
     "FP64": float,
 }
+_KIND_OF = {datatype: _KINDS.get(datatype, int) for datatype in DATATYPES}
+_ONE = (1, 1)
 _SHORTENED = 32
 _HEAD = 512
 _SPACES = (b" ", b"\t", b"\r", b"\n")
@@ -86,14 +88,21 @@ def elements(raw: msgspec.Raw, datatype: str, shape: Sequence[int], path: str) -
 
 def plain_elements(data: Sequence[Any], datatype: str, shape: Sequence[int]) -> tuple[Number, ...] | None:
     """The elements of a decoded list, flat or of rows as the shape says, if each is of the very type; else None."""
-    if datatype not in DATATYPES:
+    kind = _KIND_OF.get(datatype)
+    if kind is None:
         return None
+    if len(data) == 1:
+        # A call of one row, which most are.
+        [one] = data
+        if one.__class__ is list and len(one) == 1 and shape == _ONE:
+            [one] = one
+        if one.__class__ is kind:
+            return (one,)
     if data and data[0].__class__ is list:
         rows, width = shape if len(shape) == 2 else (-1, 0)
         if len(data) != rows or not all(row.__class__ is list and len(row) == width for row in data):
             return None
         data = list(chain.from_iterable(data))
-    kind = _KINDS.get(datatype, int)
     if {kind}.issuperset(map(type, data)):
         return tuple(data)
     # A float that has no fraction is written as an integer by many.

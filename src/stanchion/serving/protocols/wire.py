@@ -15,7 +15,7 @@ import msgspec
 
 from ...core.errors import FieldProblem, InvalidInput, MalformedRequest
 from ...core.http.routes import decoded
-from ...core.http.strict import check_json
+from ...core.http.strict import check_json, is_kept
 from ..contract.repository import InferRequest, InferResponse
 from ..contract.tensors import Tensor
 from .elements import check_datatype, check_shape, elements, plain_elements
@@ -28,6 +28,7 @@ _REFUSED = {
 }
 _STATEFUL = ("sequence_id", "sequence_start", "sequence_end")
 _NONE: Mapping[str, bool] = MappingProxyType({})
+_ONE = (1, 1)
 _encode = msgspec.json.Encoder().encode
 
 Parameters = dict[str, Any] | None
@@ -71,10 +72,12 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 class _PlainRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     inputs: Annotated[list[_Plain], msgspec.Meta(max_length=_MOST_TENSORS)]
-    id: Annotated[str, msgspec.Meta(max_length=512)] = ""
+    id: Annotated[str, msgspec.Meta(max_length=512)] | msgspec.UnsetType = msgspec.UNSET
 
 
+_NAMES = len(_Plain.__struct_fields__)
 _DECODER = msgspec.json.Decoder(_Request)
+_decode_plain = msgspec.json.Decoder(_PlainRequest).decode
 
 
 class Asked(NamedTuple):
@@ -101,10 +104,10 @@ class Told(NamedTuple):
 def read(body: bytes, header_length: bytes | None) -> Asked:
     """The request in a body. Raises MalformedRequest, InvalidInput with the places of what is wrong."""
     size = len(body) if header_length is None else _json_size(header_length, len(body))
-    head = body if size == len(body) else body[:size]
-    document = check_json(head)
-    if size == len(body) and (plain := _plain(document)) is not None:
+    if size == len(body) and (plain := _plain(body)) is not None:
         return plain
+    head = body if size == len(body) else body[:size]
+    check_json(head)
     given = decoded(head, _DECODER)
     tensors = _tensors(given.inputs, memoryview(body)[size:])
     everything, seconds = False, None
@@ -123,23 +126,28 @@ def read(body: bytes, header_length: bytes | None) -> Asked:
     )
 
 
-def _plain(document: Any) -> Asked | None:
-    """The request in a document that has inputs of plain elements and nothing else; None for every other one.
+def _plain(body: bytes) -> Asked | None:
+    """The request in a body that has inputs of plain elements and nothing else; None for every other one.
 
-    Whatever is not as expected is left to the longer way, which knows its place and its words.
+    Whatever is not as expected is left to the longer way, which knows its place and its words. Here the body is read
+    once, into the very types, which bound its depth.
     """
     try:
-        given = msgspec.convert(document, _PlainRequest)
-    except msgspec.ValidationError:
+        given = _decode_plain(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    # A name that is lost leaves its colon behind; more colons than names may be those of texts.
+    names = 1 + _NAMES * len(given.inputs) + (given.id is not msgspec.UNSET)
+    if body.count(b":") != names and not is_kept(body, given):
         return None
     tensors = []
     for each in given.inputs:
-        shape = each.shape
+        shape = tuple(each.shape)
         data = plain_elements(each.data, each.datatype, shape)
-        if data is None or len(shape) > 2 or min(shape, default=0) < 0:
+        if data is None or (shape != _ONE and (len(shape) > 2 or min(shape, default=0) < 0)):
             return None
-        tensors.append(Tensor(each.name, each.datatype, tuple(shape), data))
-    return Asked(InferRequest(tuple(tensors), (), binary=False), None, given.id, False, _NONE, None)
+        tensors.append(Tensor(each.name, each.datatype, shape, data))
+    return Asked(InferRequest(tuple(tensors), (), binary=False), None, given.id or "", False, _NONE, None)
 
 
 def write(asked: Asked, answer: InferResponse) -> Told:

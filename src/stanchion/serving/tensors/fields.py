@@ -27,7 +27,9 @@ _TAKEN: Mapping[Kind, set[str]] = {
     "json": {"BYTES"},
 }
 _EXACT: Mapping[Kind, type] = {"number": float, "integer": int, "boolean": bool, "text": str}
+_NOTHING: tuple[type | None, set[str]] = (None, set())
 _MOST_ROWS = 10_000
+_ONE_ROW = ((1, 1), (1,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ class Fields:
         matrix = [field for field in self._inputs.values() if field.plain]
         self._matrix = matrix if all(f.kind != "json" and (f.kind != "text" or f.choices) for f in matrix) else []
         self._columns = [field.name for field in self._matrix]
+        # What one element of an input is taken as it is, and what one of an output is told as it is.
+        self._as_is = {f.name: (_EXACT.get(f.kind), _TAKEN[f.kind]) for f in self._inputs.values()}
+        self._told = {f.name: (f, f.datatype, _exact(f)) for f in self._outputs.values()}
+        self._all = [*self._outputs]
         self._numbers_only = all(field.kind == "number" for field in self._matrix)
         self.inputs = tuple(TensorSpec(f.name, f.datatype, (-1, 1)) for f in self._inputs.values())
         self.outputs = tuple(TensorSpec(f.name, f.datatype, (-1, 1)) for f in self._outputs.values())
@@ -76,6 +82,8 @@ class Fields:
         """The rows of a request. Raises InvalidInput with the place of the fault, PayloadTooLarge."""
         if not tensors:
             raise _fault("$.inputs", "Give at least one tensor")
+        if (only := self._only(tensors)) is not None:
+            return [only]
         rows = tensors[0].shape[0] if tensors[0].shape else 0
         if rows < 1:
             raise _fault("$.inputs[0].shape", "Expected at least one row")
@@ -96,6 +104,21 @@ class Fields:
             else:
                 raise _fault(f"{path}.name", "The model has no such input")
         return made
+
+    def _only(self, tensors: Sequence[Tensor]) -> dict[str, Json] | None:
+        """The row of a request of one, each of whose elements its field takes as it is; None for any other request."""
+        made: dict[str, Json] = {}
+        for tensor in tensors:
+            name, data = tensor.name, tensor.data
+            exact, datatypes = self._as_is.get(name, _NOTHING)
+            if data is None or len(data) != 1 or tensor.shape not in _ONE_ROW or tensor.datatype not in datatypes:
+                return None
+            [value] = data
+            if value.__class__ is not exact or (exact is float and not math.isfinite(cast(float, value))):
+                return None
+            made[name] = value
+        # One that came twice is told by its place.
+        return made if len(made) == len(tensors) else None
 
     def _column(self, field: Field, tensor: Tensor, made: list[dict[str, Json]], path: str) -> None:
         if tensor.shape not in ((len(made),), (len(made), 1)):
@@ -149,19 +172,26 @@ class Fields:
         for place, name in enumerate(wanted):
             if name not in self._outputs:
                 raise _fault(f"$.outputs[{place}].name", "The model has no such output")
-        return wanted or [*self._outputs]
+        return wanted or self._all
 
     def tensors(self, rows: Sequence[Mapping[str, Json]], names: Sequence[str]) -> tuple[Tensor, ...]:
         """These outputs of answered rows, which are among those of the model."""
-        return tuple([self._output(self._outputs[name], rows) for name in names])
+        return tuple([self._output(name, rows) for name in names])
 
-    def _output(self, field: Field, rows: Sequence[Mapping[str, Json]]) -> Tensor:
-        values = tuple([row.get(field.name) for row in rows])
-        exact = _EXACT.get(field.kind)
-        if exact is None or not {exact}.issuperset(map(type, values)) or (exact is int and field.nullable):
+    def _output(self, name: str, rows: Sequence[Mapping[str, Json]]) -> Tensor:
+        field, datatype, exact = self._told[name]
+        if len(rows) == 1 and (value := rows[0].get(name)).__class__ is exact:
+            return Tensor(name, datatype, (1, 1), (cast(Number, value),))
+        values = tuple([row.get(name) for row in rows])
+        if exact is None or not {exact}.issuperset(map(type, values)):
             values = tuple([_told(field, value) for value in values])
         # Where every value is of the very type, or was made so, it is an element.
-        return Tensor(field.name, field.datatype, (len(rows), 1), cast(tuple[Number, ...], values))
+        return Tensor(name, datatype, (len(rows), 1), cast(tuple[Number, ...], values))
+
+
+def _exact(field: Field) -> type | None:
+    """The type whose values are told as they are; a whole number that may be absent is told as FP64."""
+    return None if field.kind == "integer" and field.nullable else _EXACT.get(field.kind)
 
 
 def _told(field: Field, value: Json) -> Number:
