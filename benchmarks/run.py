@@ -86,14 +86,36 @@ def feast(store: str, count: int) -> Target:
     return Target(what, "features/feast_online.py", path, "x", "at least", 8)
 
 
+def bounded(
+    what: str, benchmark: str, path: tuple[str, ...], unit: str, *, most: float | None, least: float | None
+) -> Target:
+    """A figure with one bound, or none."""
+    if most is not None:
+        return Target(what, benchmark, path, unit, "at most", most)
+    return (
+        Target(what, benchmark, path, unit) if least is None else Target(what, benchmark, path, unit, "at least", least)
+    )
+
+
 def gateway(what: str, path: str, *, most: float | None = None, least: float | None = None) -> Target:
     """A figure of the gateway beside others; `path` is BENCHMARK/KEY or BENCHMARK/GROUP/KEY."""
     name, *steps = path.split("/")
     unit = "ms" if steps[-1].endswith("_ms") else "x"
     about = f"Gateway: {what}", f"gateway/{name}.py", tuple(steps), unit
-    if most is not None:
-        return Target(*about, "at most", most)
-    return Target(*about) if least is None else Target(*about, "at least", least)
+    return bounded(*about, most=most, least=least)
+
+
+def events(what: str, path: str, unit: str, *, most: float | None = None, least: float | None = None) -> Target:
+    """A figure of events; `path` is BENCHMARK/KEY or BENCHMARK/BROKER/KEY."""
+    name, *steps = path.split("/")
+    about = f"Events: {what}", f"events/{name}.py", tuple(steps), unit
+    return bounded(*about, most=most, least=least)
+
+
+def runs(what: str, path: str, unit: str, *, most: float | None = None, least: float | None = None) -> Target:
+    """A figure of durable runs on SQLite."""
+    about = f"Runs: {what}", "pipelines/runs.py", ("sqlite", *path.split("/")), unit
+    return bounded(*about, most=most, least=least)
 
 
 def stage(what: str, name: str, most: float | None) -> Target:
@@ -154,6 +176,23 @@ TARGETS = (
     gateway("added at 200/s, p50", "steady/stanchion_added_p50_ms", most=1),
     gateway("added at 200/s, p99", "steady/stanchion_added_p99_ms", most=5),
     gateway("memory after, of before", "memory/growth", most=1.05),
+    events("handled in batches, fsync at every commit", "embedded/batches_per_second", "/s", least=20_000),
+    events("handled one by one, fsync at every commit", "embedded/one_by_one_per_second", "/s", least=5_000),
+    events("to the handler at 500/s, p50, fsync", "embedded/delay_p50_ms", "ms", most=5),
+    events("to the handler at 500/s, p99, fsync", "embedded/delay_p99_ms", "ms", most=25),
+    events("NATS, in batches, of the bare client", "brokers/nats/batches_of_bare", "x", least=0.7),
+    events("NATS, one by one, of the bare client", "brokers/nats/one_by_one_of_bare", "x", least=0.7),
+    events("NATS, one by one, of unanswered acks", "brokers/nats/one_by_one_of_unanswered", "x"),
+    events("Redis, in batches, of the bare client", "brokers/redis/batches_of_bare", "x", least=0.7),
+    events("Redis, one by one, of the bare client", "brokers/redis/one_by_one_of_bare", "x", least=0.7),
+    events("FastStream's CPU, each message", "brokers/nats/cpu_of_faststream_push", "x", most=0.5),
+    events("FastStream's CPU, each message, pulled", "brokers/nats/cpu_of_faststream_pull", "x", most=0.5),
+    events("FastStream's CPU, batches", "brokers/nats/cpu_of_faststream_batch", "x"),
+    runs("steps/s of bare DBOS, one run", "steps_per_s/times_dbos/alone", "x", least=0.9),
+    runs("steps/s of bare DBOS, 16 runs", "steps_per_s/times_dbos/many", "x", least=0.9),
+    runs("10,000 waiting, memory", "waiting/megabytes", "MB", most=300),
+    runs("10,000 waiting, of a core", "waiting/core", "x", most=0.05),
+    runs("1,000 interrupted go on", "recovery/seconds", "s", most=30),
     Target("Audit, events appended", "core/audit.py", ("append_per_second",), "/s", "at least", 10_000),
     Target("Audit, events verified", "core/audit.py", ("verify_per_second",), "/s", "at least", 100_000),
 )
@@ -182,6 +221,9 @@ SCRIPTS = (
     Script("gateway/calls.py", ("--rounds", "3", "--seconds", "5"), SHORT, seconds=900),
     Script("gateway/steady.py", quick=SHORT),
     Script("gateway/memory.py", quick=("--requests", "2000", "--broken", "200"), seconds=420),
+    Script("events/embedded.py", quick=("--rounds", "1", "--events", "5000", "--seconds", "3"), seconds=420),
+    Script("events/brokers.py", quick=("--rounds", "1", "--events", "2000"), seconds=600),
+    Script("pipelines/runs.py", quick=("--steps", "320", "--waiting", "200", "--interrupted", "20"), seconds=900),
     Script("serving/real_time.py", quick=("--seconds", "5")),
     Script("serving/v2.py", ("--rounds", "3", "--seconds", "5"), SHORT, trained=True),
     Script("serving/caching.py", quick=("--calls", "2000")),

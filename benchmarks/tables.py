@@ -1,4 +1,4 @@
-"""Makes the tables of the guide from a kept run: of targets, servers, feature stores, gateways and stages.
+"""Makes the tables of the guide from a kept run: targets, servers, feature stores, gateways, events and stages.
 
 Run: python benchmarks/tables.py benchmarks/results/FILE.json [--write]. With `--write` they replace what stands between
 the two marks in docs/guide/benchmarks.md; without it they are printed.
@@ -40,6 +40,15 @@ SIDES = {
     "direct": "the upstream itself",
     "bare": "bare handler",
 }
+HANDLERS = {
+    "batches": "batches of 100",
+    "bare_batches": "bare client, batches of 100",
+    "faststream_batch": "FastStream, batches of 100",
+    "one_by_one": "one by one",
+    "bare_one_by_one": "bare client, one by one",
+    "faststream_pull": "FastStream, pulled",
+    "faststream_push": "FastStream, pushed",
+}
 WORDS = {None: "not measured", True: "holds", False: "missed"}
 
 
@@ -57,6 +66,7 @@ def made(run: dict[str, Any], name: str) -> str:
         "Beside other servers": servers(figures.get("serving/rivals.py", {})),
         "Beside Feast": stores(figures.get("features/feast_online.py", {})),
         "Beside other gateways": gateways(figures.get("gateway/calls.py", {})),
+        "Events over brokers": brokers(figures.get("events/brokers.py", {})),
         "The real-time path": stages(figures.get("serving/real_time.py", {})),
     }
     tables = [f"### {title}\n\n{table}" for title, table in found.items() if table]
@@ -138,6 +148,20 @@ def gateways(found: dict[str, Any]) -> str:
     if "missing" in rival:
         cells.append(("", sides["litellm"], "not measured: " + rival["missing"].splitlines()[-1][:120], *[""] * 3))
     return _table(("", "", "requests/s", "CPU", "median", "99th percentile"), cells)
+
+
+def brokers(found: dict[str, Any]) -> str:
+    """Handlers over each broker, beside the bare client and FastStream."""
+    cells: list[Sequence[str]] = []
+    for broker, name in (("nats", "NATS, synced by its interval"), ("redis", "Redis, appendfsync always")):
+        each = found.get(broker, {})
+        for side, words in HANDLERS.items():
+            if side in each:
+                rate, cpu = each[side]["per_second"], each[side]["cpu_us"]
+                cells.append((name, words, f"{rate:,.0f}", f"{cpu:,.0f} us"))
+        if "missing" in each:
+            cells.append((name, "FastStream not measured: " + each["missing"].splitlines()[-1][:120], "", ""))
+    return _table(("", "", "handled/s", "CPU a message"), cells)
 
 
 def stages(found: dict[str, Any]) -> str:

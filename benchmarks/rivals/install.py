@@ -1,6 +1,6 @@
 """Installs a rival into an environment of its own, outside this repository.
 
-Run: python benchmarks/rivals/install.py mlserver rayserve bentoml litserve feast litellm faststream. The folder is
+Run: python benchmarks/rivals/install.py mlserver rayserve bentoml litserve feast litellm faststream dbos. The folder is
 that of STANCHION_BENCH_RIVALS, else one in the system's temporary folder. Nothing is done for a rival that is installed
 already from the same list. Every file is held to the hash in that list.
 """
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("mlserver", "rayserve", "bentoml", "litserve", "feast", "litellm", "faststream")
+NAMES = ("mlserver", "rayserve", "bentoml", "litserve", "feast", "litellm", "faststream", "dbos")
 SECONDS = 300
 
 
