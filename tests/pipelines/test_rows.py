@@ -18,7 +18,11 @@ from stanchion.core.context import Context, Rights
 from stanchion.core.errors import Misconfigured, NotFound
 from stanchion.core.storage.open import open_blobs, open_database
 from stanchion.pipelines import Check, LiveRun, Pipelines, Run, Step, choose
+from stanchion.pipelines.backends.sql import SqlEngine
 from stanchion.pipelines.backends.tables import SCHEMA
+from stanchion.pipelines.keeping import Keeping
+from stanchion.pipelines.values import Answers
+from stanchion.testing.clock import FakeClock
 from stanchion.testing.pipelines import Declared, pipeline_service
 
 CTX = Context("acme", "user:ada", Rights(roles=frozenset({"developer"})))
@@ -149,6 +153,53 @@ async def test_an_answer_is_kept_for_the_same_inputs_tenant_and_rights() -> None
     assert calls == [1, 2, 1, 1]
 
 
+async def test_a_large_answer_is_kept_apart_from_the_run_that_made_it_until_its_time_is_over() -> None:
+    app, calls, clock = Declared(), [], FakeClock()
+
+    @app.stage(cache=timedelta(hours=1))
+    def costly(number: int) -> list[int]:
+        calls.append(number)
+        return list(range(number))
+
+    @app.stage()
+    def total(given: list[int]) -> int:
+        return sum(given)
+
+    @app.pipeline("kept")
+    def kept(number: int) -> int:
+        return total(costly(number))
+
+    database, blobs = open_database("memory:"), open_blobs("memory:")
+    await database.prepare(SCHEMA)
+    engine, answers = SqlEngine(database, clock=clock), Answers(blobs, inline=8)
+    keeping = Keeping(engine, answers, clock, days=1)
+    service = await pipeline_service(database, blobs, app, clock=clock, inline=8)
+    await service.start()
+
+    async def found(days: float) -> None:
+        clock.advance(days * 86_400)
+        await keeping.sweep()
+
+    async def asked() -> Run:
+        clock.advance(1)  # no two runs begin at one moment
+        return await ran(service, "kept", 100)
+
+    first = await asked()
+    await answers.forget("acme", first.id)
+    assert (await asked()).output == first.output == 4_950
+    assert calls == [100]
+    await found(0.1)
+    shared = [name async for name in blobs.list("pipelines/") if "/kept/" in name]
+    assert shared == []
+    assert await engine.expired(1 << 60, 10) == []
+    assert (await asked()).output == 4_950
+    assert calls == [100, 100]
+    await found(2.0)
+    assert [name async for name in blobs.list("pipelines/")] == []
+    await service.stop()
+    await database.close()
+
+
 async def test_a_dry_run_leaves_out_what_has_an_effect_and_all_that_needs_it() -> None:
     app, sent = Declared(), []
 
@@ -225,6 +276,18 @@ def test_what_cannot_be_kept_or_is_no_graph_is_refused_where_it_is_declared() ->
         @app.pipeline("wrong")
         def wrong(number: int) -> int:
             return same(number, by=2)
+
+    with pytest.raises(Misconfigured, match="gives a list"):
+
+        @app.stage(check=Check(rows=lambda row: None))
+        def no_list(number: int) -> int:
+            return number
+
+    with pytest.raises(Misconfigured, match="at least once at a time"):
+
+        @app.pipeline("never")
+        def never(numbers: list[int]) -> None:
+            same.map(numbers, parallel=0)
 
     assert same(3) == 3
     assert choose(True, lambda: 1, lambda: 2) == 1

@@ -53,4 +53,14 @@ class Keeping:
                 await self._answers.forget(tenant, run)
             await self._engine.drop(found)
             removed += len(found)
+        await self._expire()
         return removed
+
+    async def _expire(self) -> None:
+        """Remove kept answers whose time is over."""
+        now = micros(self._clock.now())
+        while found := await self._engine.expired(now, _AT_ONCE):
+            for each in found:
+                if each.blob:
+                    await self._answers.remove(each.blob)
+            await self._engine.unkeep(found, now)

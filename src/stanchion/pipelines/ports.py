@@ -155,10 +155,20 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer kept for later runs under the hash of what it was made from."""
+    """An answer kept for later runs under the hash of what it was made from; a large one in a blob of its own."""
 
     key: str
     expires: int
+    blob: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A kept answer whose time is over; `blob` is empty where it lies in its row."""
+
+    tenant: str
+    key: str
+    blob: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,8 +315,10 @@ class Engine(Protocol):
         """The names each of the runs is parked on."""
         ...
 
-    async def bad(self, tenant: str, run: str, limit: int) -> Sequence[tuple[str, BadRow, int]]:
-        """Rows set aside: step, row, moment."""
+    async def bad(
+        self, tenant: str, run: str, limit: int, *, record: str | None = None
+    ) -> Sequence[tuple[str, BadRow, int]]:
+        """Rows set aside, or those of one record: step, row, moment."""
         ...
 
     async def counts(self, tenant: str) -> Mapping[tuple[str, str], int]:
@@ -319,6 +331,14 @@ class Engine(Protocol):
 
     async def kept(self, tenant: str, key: str, now: int) -> tuple[str | None, str] | None:
         """The kept answer under a key, as output and blob."""
+        ...
+
+    async def expired(self, now: int, limit: int) -> Sequence[Expired]:
+        """Kept answers whose time is over."""
+        ...
+
+    async def unkeep(self, gone: Sequence[Expired], now: int) -> None:
+        """Remove kept answers, but those that were made anew meanwhile."""
         ...
 
     async def schedules(self, tenant: str) -> Sequence[ScheduleRow]:

@@ -194,7 +194,7 @@ class PipelineService(Pipelines):
     async def record(self, ctx: Context, run: str, record_id: str) -> RecordTrail:
         row = await self._row(ctx, run)
         trail = Trail(self._starting.spec(row.pipeline), await self._engine.steps(ctx.tenant, run), self._answers)
-        steps = await trail.follow(record_id, await self._engine.bad(ctx.tenant, run, 1_000_000))
+        steps = await trail.follow(record_id, await self._engine.bad(ctx.tenant, run, 1_000, record=record_id))
         if not steps:
             raise NotFound(f"no stage of the run {run} that names its records had {record_id!r}")
         return RecordTrail(run, record_id, steps)

@@ -146,6 +146,16 @@ class Answers:
         await self._blobs.put(name, text.encode())
         return None, name
 
+    async def share(self, tenant: str, key: str, blob: str) -> str:
+        """The name of a copy of a run's blob, which does not end with the run."""
+        name = f"pipelines/{digest(tenant)[:16]}/kept/{key}"
+        await self._blobs.put(name, await self._blobs.get(blob))
+        return name
+
+    async def remove(self, blob: str) -> None:
+        """Remove a shared blob."""
+        await self._blobs.delete(blob)
+
     async def load(self, output: str | None, blob: str) -> str | None:
         """The text of an answer."""
         return (await self._blobs.get(blob)).decode() if blob else output

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from ...core.errors import StanchionError
 from ..ports import Hold, StepRow
 
-MOST = 64
+MOST = 256
 
 
 @dataclass(slots=True)
@@ -46,10 +47,28 @@ class Batcher:
             try:
                 good = await self._write(batch)
             except Exception as error:
+                if len(batch) > 1 and not isinstance(error, StanchionError):
+                    # One line that the database does not take must not fail the others: each alone.
+                    for line in batch:
+                        await self._alone(line)
+                    continue
                 for line in batch:
-                    if not line.done.done():
-                        line.done.set_exception(error)
+                    _fail(line, error)
                 continue
             for line, fine in zip(batch, good, strict=True):
                 if not line.done.done():
                     line.done.set_result(fine)
+
+    async def _alone(self, line: Line) -> None:
+        try:
+            [fine] = await self._write([line])
+        except Exception as error:
+            _fail(line, error)
+            return
+        if not line.done.done():
+            line.done.set_result(fine)
+
+
+def _fail(line: Line, error: Exception) -> None:
+    if not line.done.done():
+        line.done.set_exception(error)

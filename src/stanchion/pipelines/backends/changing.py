@@ -9,10 +9,10 @@ from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...core.errors import Conflict
-from ..ports import Hold, News, Outcome, RunRow, ScheduleRow, StepRow, Tale
+from ..ports import Expired, Hold, News, Outcome, RunRow, ScheduleRow, StepRow, Tale
 from .journal import end, give, write
 from .rows import its_steps, run_of, run_values, stored, the_run
-from .tables import bad_rows, runs, schedules, signals, steps
+from .tables import bad_rows, kept, runs, schedules, signals, steps
 
 ENDED = ("done", "failed", "cancelled")
 
@@ -126,3 +126,11 @@ def drop(connection: Connection, ids: Sequence[tuple[str, str]]) -> None:
         for table in (steps, signals, bad_rows):
             connection.execute(delete(table).where(table.c.tenant == tenant, table.c.run == run))
         connection.execute(delete(runs).where(the_run(tenant, run)))
+
+
+def unkeep(connection: Connection, gone: Sequence[Expired], now: int) -> None:
+    """Remove kept answers whose time is still over."""
+    for each in gone:
+        connection.execute(
+            delete(kept).where(kept.c.tenant == each.tenant, kept.c.key == each.key, kept.c.expires <= now)
+        )

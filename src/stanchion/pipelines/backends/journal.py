@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, literal, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..contract import RunFault
 from ..ports import NEVER, Hold, News, Outcome, Recording, RunRow, StepRow, Tale
-from .rows import fence, its_steps, run_of, step_values, stored, text, the_run
+from .rows import fence, fenced, its_steps, run_of, step_values, stored, text, the_run
 from .tables import bad_rows, kept, runs, signals, steps
 
 
@@ -33,7 +34,7 @@ def record(
             ],
         )  # fmt: skip
     if recording.keep is not None:
-        values = {"output": row.output, "blob": row.blob, "expires": recording.keep.expires}
+        values = {"output": row.output, "blob": recording.keep.blob, "expires": recording.keep.expires}
         _put(connection, kept, {"tenant": hold.tenant, "key": recording.keep.key}, values)
     if news is not None and row.status in ("done", "failed"):
         data = {"step": row.step, "stage": row.stage, "status": row.status, "seconds": (row.ended - row.started) / 1e6}
@@ -45,7 +46,7 @@ def write(connection: Connection, hold: Hold, row: StepRow, *, new: bool) -> Non
     """Insert or replace one line of the journal."""
     values = step_values(hold, row)
     if new:
-        connection.execute(insert(steps).values(values))
+        connection.execute(_INSERT, values)
     else:
         connection.execute(
             update(steps).where(its_steps(hold.tenant, hold.run), steps.c.step == row.step).values(values)
@@ -97,9 +98,7 @@ def park(connection: Connection, hold: Hold, due: int, now: int) -> None:
 
 def finish(connection: Connection, hold: Hold, outcome: Outcome, now: int, news: News | None) -> None:
     """End the run and wake its parent, if it waits."""
-    fence(connection, hold)
-    row = stored(connection, hold.tenant, hold.run)
-    end(connection, row, outcome, now, news)
+    end(connection, fenced(connection, hold), outcome, now, news)
 
 
 def end(connection: Connection, row: RunRow, outcome: Outcome, now: int, news: News | None) -> None:
@@ -145,15 +144,46 @@ def give(connection: Connection, tenant: str, run: str, name: str, key: str, val
     return True
 
 
-def write_held(connection: Connection, hold: Hold, row: StepRow) -> bool:
-    """Insert a new step in one statement, if the hold is good and nobody wants the run cancelled; whether it was."""
-    values = step_values(hold, row)
-    chosen = (
-        select(*(literal(value, steps.c[name].type) for name, value in values.items()))
+def write_held(connection: Connection, lines: Sequence[tuple[Hold, StepRow]]) -> list[bool]:
+    """Insert new steps; of each whether its hold was good and nobody wants its run cancelled, else it is not stored."""
+    if len(lines) == 1:
+        [(hold, row)] = lines
+        values = {_OWN + name: value for name, value in step_values(hold, row).items()}
+        return [connection.execute(_INSERT_HELD, values | {"epoch": hold.epoch}).first() is not None]
+    held = _held(connection, {hold for hold, _ in lines})
+    good = [hold in held for hold, _ in lines]
+    fine = [step_values(hold, row) for (hold, row), holds in zip(lines, good, strict=True) if holds]
+    if fine:
+        connection.execute(_INSERT, fine)
+    return good
+
+
+def _held(connection: Connection, holds: set[Hold]) -> set[Hold]:
+    """Those of the holds that are good, their runs locked until the commit; always in the same order."""
+    wanted = sorted((hold.tenant, hold.run, hold.epoch) for hold in holds)
+    found = connection.execute(_HELD, {"holds": wanted})
+    return {Hold(tenant, run, epoch) for tenant, run, epoch in found}
+
+
+# Built once: to build a statement costs more than to run it, and what a step costs is what an engine costs.
+_OWN = "step_"  # a parameter may not have the name of a column of the statement's own table
+_INSERT = insert(steps)
+_OPEN = and_(runs.c.status == "running", runs.c.cancelling.is_(False))
+_INSERT_HELD = (
+    insert(steps)
+    .from_select(
+        [column.name for column in steps.c],
+        select(*(bindparam(_OWN + column.name, type_=column.type) for column in steps.c))
         .select_from(runs)
-        .where(the_run(hold.tenant, hold.run), runs.c.epoch == hold.epoch, runs.c.status == "running")
-        .where(runs.c.cancelling.is_(False))
-        .with_for_update()
+        .where(runs.c.tenant == bindparam(f"{_OWN}tenant"), runs.c.id == bindparam(f"{_OWN}run"))
+        .where(runs.c.epoch == bindparam("epoch"), _OPEN)
+        .with_for_update(),
     )
-    made = insert(steps).from_select(list(values), chosen).returning(steps.c.step)
-    return connection.execute(made).first() is not None
+    .returning(steps.c.step)
+)
+_HELD = (
+    select(runs.c.tenant, runs.c.id, runs.c.epoch)
+    .where(tuple_(runs.c.tenant, runs.c.id, runs.c.epoch).in_(bindparam("holds", expanding=True)), _OPEN)
+    .order_by(runs.c.tenant, runs.c.id)
+    .with_for_update()
+)

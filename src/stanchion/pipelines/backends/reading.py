@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, exists, func, select
 
-from ..ports import Asked, BadRow, RunRow, ScheduleRow
+from ..ports import Asked, BadRow, Expired, RunRow, ScheduleRow
 from .rows import run_of
 from .tables import bad_rows, kept, runs, schedules, steps
 
@@ -40,11 +40,12 @@ def waits(connection: Connection, tenant: str, ids: Sequence[str]) -> dict[str, 
     return found
 
 
-def bad(connection: Connection, tenant: str, run: str, limit: int) -> list[tuple[str, BadRow, int]]:
+def bad(connection: Connection, tenant: str, run: str, limit: int, record: str | None) -> list[tuple[str, BadRow, int]]:
     """Rows set aside."""
+    chosen = () if record is None else (bad_rows.c.record == record,)
     query = (
         select(bad_rows)
-        .where(bad_rows.c.tenant == tenant, bad_rows.c.run == run)
+        .where(bad_rows.c.tenant == tenant, bad_rows.c.run == run, *chosen)
         .order_by(bad_rows.c.at, bad_rows.c.step, bad_rows.c.place)
         .limit(limit)
     )
@@ -80,6 +81,12 @@ def kept_answer(connection: Connection, tenant: str, key: str, now: int) -> tupl
         select(kept.c.output, kept.c.blob).where(kept.c.tenant == tenant, kept.c.key == key, kept.c.expires > now)
     ).first()
     return None if row is None else (row.output, row.blob)
+
+
+def expired(connection: Connection, now: int, limit: int) -> list[Expired]:
+    """Kept answers whose time is over."""
+    found = connection.execute(select(kept.c.tenant, kept.c.key, kept.c.blob).where(kept.c.expires <= now).limit(limit))
+    return [Expired(tenant, key, blob) for tenant, key, blob in found]
 
 
 def schedule_rows(connection: Connection, tenant: str) -> list[ScheduleRow]:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, and_, select
+from sqlalchemy import Connection, RowMapping, and_, bindparam, select
 from sqlalchemy.sql import ColumnElement
 
 from ...core.errors import NotFound
@@ -73,12 +73,30 @@ def fence(connection: Connection, hold: Hold) -> bool:
 
     The row stays locked until the commit, so that nobody takes the run over between this look and the write.
     """
-    found = connection.execute(
-        select(runs.c.epoch, runs.c.status, runs.c.cancelling).where(the_run(hold.tenant, hold.run)).with_for_update()
-    ).first()
+    found = connection.execute(_FENCE, {"of": hold.tenant, "run": hold.run}).first()
     if found is None or found.epoch != hold.epoch or found.status != "running":
-        raise Superseded(f"the run {hold.run} was taken over by another process")
+        raise _superseded(hold)
     return bool(found.cancelling)
+
+
+def fenced(connection: Connection, hold: Hold) -> RunRow:
+    """The whole run, fenced in the same way."""
+    found = connection.execute(select(runs).where(the_run(hold.tenant, hold.run)).with_for_update()).mappings().first()
+    if found is None or found["epoch"] != hold.epoch or found["status"] != "running":
+        raise _superseded(hold)
+    return run_of(found)
+
+
+def _superseded(hold: Hold) -> Superseded:
+    return Superseded(f"the run {hold.run} was taken over by another process")
+
+
+# Built once, as every step of every run looks here.
+_FENCE = (
+    select(runs.c.epoch, runs.c.status, runs.c.cancelling)
+    .where(runs.c.tenant == bindparam("of"), runs.c.id == bindparam("run"))
+    .with_for_update()
+)
 
 
 def stored(connection: Connection, tenant: str, run: str, *, lock: bool = False) -> RunRow:

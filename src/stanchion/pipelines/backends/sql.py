@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import update
 
 from ...core.clock import Clock, micros
 from ...core.context import Context, system_context
@@ -18,6 +18,7 @@ from ..ports import (
     Claimed,
     Engine,
     Executor,
+    Expired,
     Hold,
     News,
     Outcome,
@@ -30,7 +31,7 @@ from . import changing, claiming, journal, reading
 from .batching import Batcher, Line
 from .rows import journal as journal_of
 from .rows import stored, the_run
-from .tables import kept, runs
+from .tables import runs
 
 _SYSTEM = system_context("-", task="pipelines")
 
@@ -70,9 +71,8 @@ class SqlEngine(Engine):
         return row
 
     async def _written(self, lines: Sequence[Line]) -> Sequence[bool]:
-        return await self._database.write(
-            _SYSTEM, lambda c: [journal.write_held(c, line.hold, line.row) for line in lines]
-        )
+        pairs = [(line.hold, line.row) for line in lines]
+        return await self._database.write(_SYSTEM, lambda c: journal.write_held(c, pairs))
 
     async def take(self, hold: Hold, step: StepRow, *, new: bool, now: int) -> StepRow:
         return await self._database.write(_SYSTEM, lambda c: journal.take(c, hold, step, new=new, now=now))
@@ -124,8 +124,10 @@ class SqlEngine(Engine):
     async def waits(self, tenant: str, runs: Sequence[str]) -> Mapping[str, Sequence[str]]:
         return await self._database.read(lambda c: reading.waits(c, tenant, runs))
 
-    async def bad(self, tenant: str, run: str, limit: int) -> Sequence[tuple[str, BadRow, int]]:
-        return await self._database.read(lambda c: reading.bad(c, tenant, run, limit))
+    async def bad(
+        self, tenant: str, run: str, limit: int, *, record: str | None = None
+    ) -> Sequence[tuple[str, BadRow, int]]:
+        return await self._database.read(lambda c: reading.bad(c, tenant, run, limit, record))
 
     async def counts(self, tenant: str) -> Mapping[tuple[str, str], int]:
         return await self._database.read(lambda c: reading.counts(c, tenant))
@@ -135,6 +137,12 @@ class SqlEngine(Engine):
 
     async def kept(self, tenant: str, key: str, now: int) -> tuple[str | None, str] | None:
         return await self._database.read(lambda c: reading.kept_answer(c, tenant, key, now))
+
+    async def expired(self, now: int, limit: int) -> Sequence[Expired]:
+        return await self._database.read(lambda c: reading.expired(c, now, limit))
+
+    async def unkeep(self, gone: Sequence[Expired], now: int) -> None:
+        await self._database.write(_SYSTEM, lambda c: changing.unkeep(c, gone, now))
 
     async def schedules(self, tenant: str) -> Sequence[ScheduleRow]:
         return await self._database.read(lambda c: reading.schedule_rows(c, tenant))
@@ -152,10 +160,4 @@ class SqlEngine(Engine):
         return await self._database.read(lambda c: reading.old(c, before, limit))
 
     async def drop(self, runs: Sequence[tuple[str, str]]) -> None:
-        now = micros(self._clock.now())
-
-        def work(connection: Connection) -> None:
-            changing.drop(connection, runs)
-            connection.execute(delete(kept).where(kept.c.expires <= now))
-
-        await self._database.write(_SYSTEM, work)
+        await self._database.write(_SYSTEM, lambda c: changing.drop(c, runs))

@@ -47,6 +47,7 @@ class Tracer:
 
     def map(self, stage: StageSpec, items: Any, kwargs: Mapping[str, Any], *, parallel: int) -> Traced:
         """A node that calls the stage for each of the items, given as its first parameter."""
+        at_once(stage, parallel)
         over = next(iter(stage.parameters), "")
         return self._add(stage.name, "map", bound(stage, (items,), kwargs), stage=stage, over=over, parallel=parallel)
 
@@ -120,6 +121,12 @@ def choose(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
     if condition:
         return then()
     return otherwise() if otherwise is not None else None
+
+
+def at_once(stage: StageSpec, parallel: int) -> None:
+    """Raises Misconfigured unless a map of the stage may call it so many times at once."""
+    if parallel < 1:
+        raise Misconfigured(f"a map of the stage {stage.name} calls it at least once at a time, not {parallel} times")
 
 
 def bound(stage: StageSpec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

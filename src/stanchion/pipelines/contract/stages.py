@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_origin, get_type_hints
 
 from ...core.context import Context
 from ...core.errors import Misconfigured
@@ -76,6 +76,8 @@ def stage_spec(
     injected = {each: kind for each in parameters if (kind := _kind(hints[each])) is not None}
     if "sql" in injected.values() and (inspect.iscoroutinefunction(function) or check or cache):
         raise Misconfigured(f"the stage {name} writes by SQL: it is a plain function without check and cache")
+    if check is not None and not _is_list(output):
+        raise Misconfigured(f"the stage {name} has a check of rows: it gives a list of them")
     return StageSpec(
         name=name,
         function=function,
@@ -90,6 +92,13 @@ def stage_spec(
         record=record,
         effect=effect or "sql" in injected.values(),
         code=code_of(function),
+    )
+
+
+def _is_list(kind: Any) -> bool:
+    found = get_origin(kind) or kind
+    return found is Any or (
+        inspect.isclass(found) and issubclass(found, Sequence) and not issubclass(found, str | bytes)
     )
 
 

@@ -12,6 +12,7 @@ from ...core.clock import moment
 from ...core.errors import DeadlineExceeded, Misconfigured
 from ...core.values import Json
 from ..contract import LiveRun, PipelineSpec, RunFault, Stage, StageFailed, StageSpec, bound, enter_run
+from ..contract.graph import at_once
 from ..ports import NEVER, Claimed, Recording, StepRow
 from ..values import codec, context_of_run, plain
 from .children import Children, Starter, Wanted
@@ -57,6 +58,7 @@ class Body(LiveRun):
 
     def map(self, stage: Callable[..., T], items: Sequence[Any], *, parallel: int = 8) -> Awaitable[list[T]]:
         spec = self._stage(stage)
+        at_once(spec, parallel)
         key, number = self._next(spec.name)
         over = next(iter(spec.parameters))
         return self.each(spec, over, items, {}, key, number, parallel)

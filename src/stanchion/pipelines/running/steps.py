@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.clock import Clock, micros
 from ...core.context import Context
-from ...core.errors import DeadlineExceeded, InvalidInput, StanchionError
+from ...core.errors import DeadlineExceeded, InvalidInput, NotFound, StanchionError
 from ...core.redaction import redact
 from ..contract import RunFault, StageSpec, Step, enter_run, injections
 from ..gates import bad_row, judged
@@ -125,7 +125,7 @@ class Steps:
             )
             value, doing.bad = verdict.good, [*doing.bad, *verdict.bad]
         row = await self._done(call, doing, value, started)
-        return await self._write(row, new=new, bad=doing.bad, keep=self._keep(call, row))
+        return await self._write(row, new=new, bad=doing.bad, keep=await self._keep(call, row))
 
     async def _called(self, spec: StageSpec, doing: Doing, arguments: Mapping[str, Any], ctx: Context) -> Any:
         given = {**arguments, **_injected(spec.injected, doing, ctx)}
@@ -174,10 +174,12 @@ class Steps:
         row = _row(call, doing, "failed", started, self._tools.now())
         return replace(row, error=fault_of(error, call.spec.name), quarantined=len(doing.bad))
 
-    def _keep(self, call: Call, row: StepRow) -> Kept | None:
-        if call.spec.cache is None or row.output is None:
+    async def _keep(self, call: Call, row: StepRow) -> Kept | None:
+        if call.spec.cache is None:
             return None
-        return Kept(self._cache_key(call), self._tools.now() + int(call.spec.cache.total_seconds() * 1e6))
+        key = self._cache_key(call)
+        blob = await self._tools.answers.share(self._run.tenant, key, row.blob) if row.blob else ""
+        return Kept(key, self._tools.now() + int(call.spec.cache.total_seconds() * 1e6), blob)
 
     def _cache_key(self, call: Call) -> str:
         # Rights are part of it: what a caller could not have asked for is no answer to it.
@@ -190,9 +192,16 @@ class Steps:
             return None
         now = self._tools.now()
         found = await self._tools.engine.kept(self._run.tenant, self._cache_key(call), now)
-        if found is None or found[0] is None:
+        if found is None:
             return None
-        return replace(_row(call, None, "done", now, now, output=found[0]), cached=True)
+        output, blob = found
+        if blob:
+            try:
+                text = await self._tools.answers.load(None, blob)
+            except NotFound:
+                return None  # its time ended between the two looks
+            output, blob = await self._tools.answers.keep(self._run.tenant, self._run.id, text or "null")
+        return replace(_row(call, None, "done", now, now, output=output, blob=blob), cached=True)
 
     async def _write(
         self, row: StepRow, *, new: bool, bad: list[BadRow] | None = None, keep: Kept | None = None
