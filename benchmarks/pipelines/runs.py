@@ -1,6 +1,7 @@
 """Durable runs: steps a second beside bare DBOS, what ten thousand parked runs cost, how fast interrupted ones go on.
 
-Run: python benchmarks/pipelines/runs.py [--steps 4000] [--waiting 10000] [--interrupted 1000] [--postgres URL]
+Run: python benchmarks/pipelines/runs.py [--postgres URL] [--steps 4000] [--waiting 10000] [--interrupted 1000]
+[--no-dbos]; 0 leaves a part out.
 
 Steps are timed side by side in one run, in turns, on new databases of the same engine with the same settings: SQLite in
 WAL mode, every commit synced (synchronous=FULL), or PostgreSQL as it is. DBOS (extra `pipelines` of the rivals, or
@@ -20,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -223,34 +226,38 @@ def side(name: str, url: str, steps: int) -> dict[str, float]:
     return found
 
 
-def beside(place: Path, steps: int, postgres: str | None) -> dict[str, Any]:
+def beside(place: Path, steps: int, server: str | None, *, rival: bool) -> dict[str, Any]:
     """Both sides in turns."""
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
+    found: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []} if rival else {"ours": []}
     for turn in range(ROUNDS):
         for name, rounds in found.items():
-            if postgres is None:
-                rounds.append(side(name, f"sqlite:///{place}/{name}{turn}.db", steps))
-            else:
-                rounds.append(on_postgres(name, postgres, steps))
+            with database(place, server, f"{name}{turn}") as url:
+                rounds.append(side(name, url, steps))
     middle = {
-        name: {key: statistics.median(each[key] for each in rounds) for key in ("alone", "many")}
+        name: {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
         for name, rounds in found.items()
     }
+    if not rival:
+        return {"stanchion": middle["ours"]}
     return {
         "stanchion": middle["ours"], "dbos": middle["theirs"],
         "times_dbos": {key: middle["ours"][key] / middle["theirs"][key] for key in ("alone", "many")},
     }  # fmt: skip
 
 
-def on_postgres(name: str, server: str, steps: int) -> dict[str, float]:
-    """One side on a new database of a server."""
+@contextmanager
+def database(place: Path, server: str | None, name: str) -> Iterator[str]:
+    """The URL of a new database: a file, or one of a server that is dropped afterwards."""
+    if server is None:
+        yield f"sqlite:///{place}/{name}.db"
+        return
     import psycopg
 
     base = f"bench_{name}_{os.getpid()}_{time.time_ns()}"
     with psycopg.connect(server, autocommit=True) as link:
         link.execute(f"CREATE DATABASE {base}")
         try:
-            return side(name, f"{server.rsplit('/', 1)[0]}/{base}", steps)
+            yield f"{server.rsplit('/', 1)[0]}/{base}"
         finally:
             link.execute(f"DROP DATABASE {base} WITH (FORCE)")
 
@@ -262,6 +269,7 @@ def main() -> None:
     parser.add_argument("--waiting", type=int, default=10_000)
     parser.add_argument("--interrupted", type=int, default=1_000)
     parser.add_argument("--postgres")
+    parser.add_argument("--no-dbos", action="store_true")
     parser.add_argument("--side", nargs=2)
     parser.add_argument("--hang")
     given = parser.parse_args()
@@ -273,12 +281,25 @@ def main() -> None:
         asyncio.run(hang(given.hang, given.interrupted))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        found: dict[str, Any] = {"sqlite": beside(place, given.steps, None)}
-        if given.postgres:
-            found["postgres"] = beside(place, given.steps, given.postgres)
-        found["waiting"] = asyncio.run(waiting(f"sqlite:///{place}/waiting.db", given.waiting))
-        found["recovery"] = asyncio.run(recovery(f"sqlite:///{place}/recovery.db", given.interrupted))
+        found: dict[str, Any] = {}
+        for name, server in (("sqlite", None), ("postgres", given.postgres)):
+            if name == "sqlite" or server:
+                found[name] = engine(place, server, given)
     print(json.dumps(found, indent=1))
+
+
+def engine(place: Path, server: str | None, given: argparse.Namespace) -> dict[str, Any]:
+    """What is measured of one engine; 0 leaves a part out."""
+    found: dict[str, Any] = {}
+    if given.steps:
+        found["steps_per_s"] = beside(place, given.steps, server, rival=not given.no_dbos)
+    if given.waiting:
+        with database(place, server, "waiting") as url:
+            found["waiting"] = asyncio.run(waiting(url, given.waiting))
+    if given.interrupted:
+        with database(place, server, "recovery") as url:
+            found["recovery"] = asyncio.run(recovery(url, given.interrupted))
+    return found
 
 
 if __name__ == "__main__":
