@@ -50,13 +50,17 @@ class Observer:
             self._turn()
         some = vectors if len(vectors) <= _EACH_CALL else vectors[:: -(-len(vectors) // _EACH_CALL)]
         for shape in shapes:
-            counts = self._now.setdefault((tenant, shape.name), _Counts())
+            counts = self._now.get((tenant, shape.name))
+            if counts is None:
+                counts = self._now[tenant, shape.name] = _Counts()
             for vector in some:
                 counts.reads += 1
                 status = vector.status[shape.name]
                 if status == "present":
-                    for name in shape.features:
-                        if vector.values[name] is None:
+                    values = vector.values
+                    # Nulls are few: most vectors are looked through as a whole.
+                    for name in shape.features if None in values.values() else ():
+                        if values[name] is None:
                             counts.nulls[name] = counts.nulls.get(name, 0) + 1
                 elif status == "stale":
                     counts.stale += 1

@@ -61,13 +61,16 @@ class RedisKeyValue(KeyValue):
         check_keys(keys)
         if not keys:
             return []
-        names = [self._name(key) for key in keys]
+        names = [self._prefix + key.encode() for key in keys]
+        if self._reads.plain:
+            try:
+                return await self._reads.get(names)
+            except ConnectionError:
+                pass  # the server was started anew, or is not there: the client below tells which
+            except (RedisError, OSError):
+                with _trouble():  # costs as much as reading a reply: not around every read
+                    raise
         with _trouble():
-            if self._reads.plain:
-                try:
-                    return await self._reads.get(names)
-                except ConnectionError:
-                    pass  # the server was started anew, or is not there: the client below tells which
             found = await self._redis.mget(names)
             return [value.encode() if isinstance(value, str) else value for value in found]
 
