@@ -27,6 +27,11 @@ TENSORS = {
 }
 FLAG = {"key": "f", "variants": {"on": True, "off": False}, "default": "off"}
 
+_PART = '--walk\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+UPLOAD = (
+    _PART.format("purpose", "batch") + _PART.format('file"; filename="calls.jsonl', "{}") + "--walk--\r\n"
+).encode()
+
 CHAT = {"model": "no-such-model", "messages": [{"role": "user", "content": "Hello."}]}
 
 CHOSEN = {"types": ["a.*"], "since": "2026-01-01T00:00:00Z"}
@@ -116,6 +121,19 @@ VALID: dict[tuple[str, str], Any] = {
     ("POST", "/v1/embeddings"): {"model": "no-such-model", "input": "Hello."},
     ("POST", "/v1/rerank"): {"model": "no-such-model", "query": "Hello.", "documents": ["Hello."]},
     ("POST", "/v1/messages"): {**CHAT, "max_tokens": 5},
+    ("GET", "/v1/files"): None,
+    ("POST", "/v1/files"): UPLOAD,
+    ("GET", "/v1/files/{file_id}"): None,
+    ("DELETE", "/v1/files/{file_id}"): None,
+    ("GET", "/v1/files/{file_id}/content"): None,
+    ("GET", "/v1/batches"): None,
+    ("POST", "/v1/batches"): {
+        "input_file_id": "file-0",
+        "endpoint": "/v1/embeddings",
+        "completion_window": "24h",
+    },
+    ("GET", "/v1/batches/{batch_id}"): None,
+    ("POST", "/v1/batches/{batch_id}/cancel"): None,
     ("GET", "/v1/gateway/routes"): None,
     ("PUT", "/v1/gateway/routes/{route}"): {"primary": "no-such-model"},
     ("DELETE", "/v1/gateway/routes/{route}"): None,
@@ -146,6 +164,7 @@ VALID: dict[tuple[str, str], Any] = {
     ("GET", "/v1/events/consumers"): None,
     ("POST", "/v1/events/consumers/{consumer}/pause"): None,
     ("POST", "/v1/events/consumers/{consumer}/resume"): None,
+    ("DELETE", "/v1/events/consumers/{consumer}"): None,
     ("POST", "/v1/events/consumers/{consumer}/take"): {},
     ("POST", "/v1/events/consumers/{consumer}/settle"): {"outcomes": [{"token": "walk"}]},
     ("POST", "/v1/events/consumers/{consumer}/extend"): {"tokens": ["walk"]},
@@ -230,8 +249,13 @@ VALID: dict[tuple[str, str], Any] = {
     },
 }
 # What is not sent as application/json.
-KINDS = {("POST", "/v1/events"): {"Content-Type": "application/cloudevents+json"}}
+KINDS = {
+    ("POST", "/v1/events"): {"Content-Type": "application/cloudevents+json"},
+    ("POST", "/v1/files"): {"Content-Type": "multipart/form-data; boundary=walk"},
+}
 UNKNOWN = {
+    "file_id": "file-0",
+    "batch_id": "batch_0",
     "key_id": "aaaaaaaaaaaa",
     "seq": "999999",
     "trace_id": "ab" * 16,

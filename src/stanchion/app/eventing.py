@@ -56,13 +56,16 @@ def events_list(
 def events_consumers(
     pause: Annotated[str, typer.Option(help="Give this consumer nothing more.")] = "",
     resume: Annotated[str, typer.Option(help="Let this consumer go on.")] = "",
+    remove: Annotated[
+        str, typer.Option(help="Forget this consumer, with what waits for it and its dead letters.")
+    ] = "",
     data: Data = DATA,
     json: Json = False,
 ) -> None:
-    """Who consumes, how far behind, and how much of it failed; or pause or resume one."""
+    """Who consumes, how far behind, and how much of it failed; or pause, resume or remove one."""
     from .commands.events import consuming
 
-    raise typer.Exit(consuming(pause=pause, resume=resume, data=data, json=json))
+    raise typer.Exit(consuming(pause=pause, resume=resume, remove=remove, data=data, json=json))
 
 
 @events.command("dead")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from ..core.clock import Clock, micros, moment
 from ..core.context import Context, new_request_id
-from ..core.errors import InvalidInput, NotFound
+from ..core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from ..core.storage import Database
 from .backlog import Backlog
 from .contract import ConsumerView, DeadLetter, Failure, Hop, Redriven, Selection, check_patterns, matches
@@ -81,6 +81,20 @@ class Operator:
         if consumer in self._feeds:
             self._feeds[consumer].paused = paused
             self._feeds[consumer].stir()
+
+    async def remove(self, ctx: Context, name: str, *, declared: Collection[str], owner: str) -> int:
+        """As `Events.remove` has it, for a system that declares these handlers and is this tenant's."""
+        consumer = await self.consumer(ctx, name)
+        if consumer.tenant == HOUSE and name in declared:
+            raise Conflict(
+                f"{name} is a handler of the system", next_step="Take it out of system.py, or pause it instead."
+            )
+        if consumer.tenant == HOUSE and ctx.tenant != owner:
+            raise NotAllowed(f"{name} was a handler of the system, and is its owner's to remove")
+        went = await self._database.write(ctx, lambda c: registry.remove(c, consumer))
+        if went is None:
+            raise NotFound(f"there is no consumer {name!r}")
+        return went
 
     async def consumer(self, ctx: Context, name: str) -> Consumer:
         """The system's handler or the tenant's consumer of that name. Raises NotFound."""

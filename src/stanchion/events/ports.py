@@ -64,7 +64,7 @@ class Bus(Protocol):
     """Whether the positions of all lanes are numbers of one sequence, so that one number tells a place in all."""
 
     async def start(self) -> None:
-        """Connect, and make what is missing. Called once, before all else."""
+        """Connect, and make what is missing. Called before all else, and again where it raised."""
         ...
 
     async def append(self, entries: Sequence[Entry]) -> Sequence[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from ..core.context import Context, system_context
-from ..core.errors import Conflict, InvalidInput, NotFound, StanchionError
+from ..core.errors import Conflict, InvalidInput, NotFound, StanchionError, Unavailable
 from .contract import (
     ConsumerView,
     DeadLetter,
@@ -48,6 +49,8 @@ from .workers.runner import Counts, Runner
 MOST_PULLS = 200
 SWEEP_SECONDS = 0.5
 PATIENCE_SECONDS = 10.0
+ARRIVAL_SECONDS = 1.0
+_log = logging.getLogger(__name__)
 
 
 class EventService(Reaching, Events):
@@ -87,6 +90,9 @@ class EventService(Reaching, Events):
         self._pulls: dict[Consumer, Pull] = {}
         self._opening = asyncio.Lock()
         self._sweeper: asyncio.Task[None] | None = None
+        self._arrival: asyncio.Task[None] | None = None
+        self._connected = False
+        self._arrived = False
         self._threads = ThreadPoolExecutor(32, thread_name_prefix="stanchion-handler")
 
     # --- publish and follow
@@ -94,6 +100,9 @@ class EventService(Reaching, Events):
     async def publish(
         self, ctx: Context, events: Sequence[Event], *, after: datetime | None = None
     ) -> Sequence[Receipt]:
+        if not self._arrived:
+            # Before the declared consumers are known, nobody would be given it.
+            raise Unavailable("the bus of events has not answered yet", retry_after=ARRIVAL_SECONDS)
         return await self._publisher.publish(ctx, events, after)
 
     def follow(
@@ -133,6 +142,13 @@ class EventService(Reaching, Events):
     async def resume(self, ctx: Context, consumer: str) -> None:
         await self._operator.set_paused(ctx, consumer, False)
 
+    async def remove(self, ctx: Context, consumer: str) -> int:
+        declared = {spec.name for spec in self._handlers}
+        went = await self._operator.remove(ctx, consumer, declared=declared, owner=self._desk.tenant)
+        for whose in (Consumer(ctx.tenant, consumer), Consumer(HOUSE, consumer)):
+            await self._forget(whose)
+        return went
+
     async def dead(
         self, ctx: Context, *, consumer: str = "", selection: Selection | None = None, limit: int = 100
     ) -> Sequence[DeadLetter]:
@@ -157,30 +173,61 @@ class EventService(Reaching, Events):
     # --- the process
 
     async def start(self) -> None:
-        """Make the declared consumers known, then work for them."""
-        await self._desk.bus.start()
+        """Make the declared consumers known, then work for them.
+
+        A broker that is away holds nothing up: the calls that need it raise Unavailable until it is back, and what
+        changes stage meanwhile is handed on then. Raises Misconfigured for one that may not be used.
+        """
         await self.outside.prepare()
-        if self._handlers:
-            await self._register([(Consumer(HOUSE, spec.name), spec.types) for spec in self._handlers])
         await self._committer.start()
         await self._housekeeping.start()
-        if self._relay is not None:
-            await self._relay.start()
-        for spec in self._handlers if self._work else ():
-            consumer = Consumer(HOUSE, spec.name)
-            feed = Feed(consumer, spec.types, self._desk, rules=Rules.of(spec))
-            self._runners[consumer] = Runner(spec, feed, self._threads, counted=self._counted)
-            await self._open(feed)
         await self._leases.start()
+        try:
+            await self._bus_up()
+        except Unavailable as error:
+            _log.warning("the bus of events does not answer, it is tried again until it does: %s", error.detail)
+            self._arrival = asyncio.create_task(self._arrive(), name="events-arrival")
         self._sweeper = asyncio.create_task(self._sweep(), name="events-sweep")
         await self.outside.start()
+
+    async def _arrive(self) -> None:
+        """Begin as soon as the bus answers."""
+        while True:
+            await asyncio.sleep(ARRIVAL_SECONDS)
+            try:
+                await self._bus_up()
+            except Unavailable:
+                continue  # it was said once that it is away
+            except StanchionError as error:
+                _log.error("the bus of events cannot be used, it is tried again: %s", error.detail)
+                continue
+            _log.warning("the bus of events answers")
+            return
+
+    async def _bus_up(self) -> None:
+        """Connect, then make the declared consumers known before anybody here can publish. May be called again."""
+        if not self._connected:
+            await self._desk.bus.start()
+            self._connected = True
+        if self._handlers:
+            await self._register([(Consumer(HOUSE, spec.name), spec.types) for spec in self._handlers])
+        for spec in self._handlers if self._work else ():
+            consumer = Consumer(HOUSE, spec.name)
+            if consumer not in self._feeds:
+                feed = Feed(consumer, spec.types, self._desk, rules=Rules.of(spec))
+                self._runners[consumer] = Runner(spec, feed, self._threads, counted=self._counted)
+                await self._open(feed)
+        await self._leases.beat()
+        if self._relay is not None:
+            await self._relay.start()
+        self._arrived = True
 
     async def stop(self) -> None:
         """Finish what is in hand, keep how far everything is, and leave the rest to others."""
         await self.outside.stop()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        for task in filter(None, (self._sweeper, self._arrival)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         for feed in self._feeds.values():
             await feed.stop()
         await asyncio.gather(*(runner.stop(patience=PATIENCE_SECONDS) for runner in self._runners.values()))
@@ -265,8 +312,20 @@ class EventService(Reaching, Events):
             if not self._feeds:
                 continue
             with suppress(StanchionError):
-                known = await self._desk.database.read(registry.all_known)
-                for consumer, feed in self._feeds.items():
-                    if consumer in known and known[consumer].paused != feed.paused:
-                        feed.paused = known[consumer].paused
-                        feed.stir()
+                async with self._opening:
+                    known = await self._desk.database.read(registry.all_known)
+                    for consumer, feed in list(self._feeds.items()):
+                        if consumer not in known:
+                            await self._forget(consumer)
+                        elif known[consumer].paused != feed.paused:
+                            feed.paused = known[consumer].paused
+                            feed.stir()
+
+    async def _forget(self, consumer: Consumer) -> None:
+        """It was removed: nothing is taken or read for it here any more."""
+        self._pulls.pop(consumer, None)
+        feed = self._feeds.pop(consumer, None)
+        if feed is not None:
+            self._leases.leave(feed)
+            await feed.stop()
+            feed.drop(list(feed.slots))

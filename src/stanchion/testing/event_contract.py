@@ -13,7 +13,7 @@ import pytest
 
 from stanchion.core.context import Context
 from stanchion.core.errors import Conflict, InvalidInput, NotAllowed, NotFound, PayloadTooLarge, Throttled
-from stanchion.events import Commit, Delivered, Event, Events, HandlerSpec, Outcome, Selection
+from stanchion.events import Commit, Delivered, Delivery, Event, Events, HandlerSpec, Outcome, Selection, Verdict
 
 from .events import caller
 
@@ -116,6 +116,37 @@ class EventsSuite:
             await seen.until(44)
         for key in range(4):
             assert [n for name, n in seen.events if name == f"k{key}"] == list(range(key, 44, 4))
+
+    async def test_a_consumer_is_removed_with_what_waits_for_it_and_begins_anew_under_the_same_name(
+        self, opens: Opens
+    ) -> None:
+        seen = Seen()
+        async with opens(seen.spec()) as events:
+            assert await events.take(caller(), "worker", types=["test.*"]) == []
+            await events.publish(caller(), [event(1, "a"), event(2, "b"), event(3, "c")])
+            taken = await _taken(events, 3)
+            verdicts: tuple[Verdict, ...] = ("done", "dead", "retry")
+            outcomes = [
+                Outcome(token=each.token, verdict=verdict, after=60.0)
+                for each, verdict in zip(taken, verdicts, strict=True)
+            ]
+            await events.settle(caller(), "worker", outcomes)
+            with pytest.raises(NotFound):
+                await events.remove(caller("other"), "worker")
+            assert await events.remove(caller(), "worker") == 2
+            assert [each.name for each in await events.consumers(caller())] == ["seen"]
+            assert await events.dead(caller(), consumer="worker") == []
+            with pytest.raises(NotFound):
+                await events.remove(caller(), "worker")
+            with pytest.raises(NotFound):
+                await events.settle(caller(), "worker", outcomes)
+            with pytest.raises(Conflict, match="handler of the system"):
+                await events.remove(caller(), "seen")
+            await events.take(caller(), "worker", types=["test.*"])
+            done = next(each.event for each, one in zip(taken, outcomes, strict=True) if one.verdict == "done")
+            await events.publish(caller(), [done, event(4)])
+            # What it had handled is given to no consumer of its name again.
+            assert [each.event.json() for each in await _taken(events, 1)] == [{"n": 4}]
 
     async def test_what_keeps_failing_becomes_a_dead_letter_with_its_history_and_can_be_redriven(
         self, opens: Opens
@@ -330,4 +361,13 @@ async def _follow(events: Events, ctx: Context, since: str, number: int) -> list
                 found.append(delivered)
                 if len(found) == number:
                     break
+    return found
+
+
+async def _taken(events: Events, number: int) -> list[Delivery]:
+    """So many deliveries for the consumer `worker`, in the order of their coming."""
+    found: list[Delivery] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(found) < number:
+            found += await events.take(caller(), "worker", wait=1.0)
     return found

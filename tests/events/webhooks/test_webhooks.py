@@ -47,6 +47,7 @@ class FakeBus:  # what webhooks use of Events
         self.outcomes: list[Outcome] = []
         self.made: list[str] = []
         self.paused: set[str] = set()
+        self.removed: list[str] = []
         self.changed = asyncio.Event()
 
     async def take(
@@ -73,6 +74,10 @@ class FakeBus:  # what webhooks use of Events
 
     async def resume(self, ctx: Context, consumer: str) -> None:
         self.paused.discard(consumer)
+
+    async def remove(self, ctx: Context, consumer: str) -> int:
+        self.removed.append(consumer)
+        return 0
 
     def put(self, *identities: str) -> None:
         for identity in identities:
@@ -401,7 +406,7 @@ async def test_a_webhook_that_keeps_failing_or_is_gone_is_disabled_until_it_is_p
         await sender.start()
         place.bus.put("1")
         async with asyncio.timeout(60):
-            while (await place.service.hooks(ADMIN))[0].state == "active":
+            while not place.bus.paused:
                 await asyncio.sleep(0.01)
         await sender.stop()
         view = (await place.service.hooks(ADMIN))[0]
@@ -414,13 +419,13 @@ async def test_a_webhook_that_keeps_failing_or_is_gone_is_disabled_until_it_is_p
         assert place.bus.paused == set()
 
 
-async def test_new_types_are_a_new_consumer_and_a_dropped_webhook_leaves_none_that_waits(place: Place) -> None:
+async def test_new_types_are_a_new_consumer_and_a_dropped_webhook_leaves_none_behind(place: Place) -> None:
     spec = HookSpec(name="out", direction="out", types=("order.*",), url="http://127.0.0.1:1/")
     first = (await place.service.put_hook(ADMIN, spec)).view.consumer
     assert (await place.service.put_hook(ADMIN, replace(spec, description="changed"))).view.consumer == first
     second = (await place.service.put_hook(ADMIN, replace(spec, types=("*",)))).view.consumer
-    assert second != first and place.bus.paused == {first} and place.bus.made == [first, second]
+    assert second != first and place.bus.removed == [first] and place.bus.made == [first, second]
     await place.service.drop_hook(ADMIN, "out")
-    assert place.bus.paused == {first, second}
+    assert place.bus.removed == [first, second]
     third = (await place.service.put_hook(ADMIN, spec)).view.consumer
     assert third not in (first, second)

@@ -113,8 +113,8 @@ async def _held(door: Events, ctx: Context, types: Sequence[str], since: str, li
     return found
 
 
-def consuming(*, pause: str, resume: str, data: Path, json: bool) -> int:
-    """Pause or resume where that is asked, and list; the exit code."""
+def consuming(*, pause: str, resume: str, remove: str, data: Path, json: bool) -> int:
+    """Pause, resume or remove where that is asked, and list; the exit code."""
     options = options_of(data, json)
 
     async def work() -> int:
@@ -123,6 +123,8 @@ def consuming(*, pause: str, resume: str, data: Path, json: bool) -> int:
                 await door.pause(ctx, pause)
             if resume:
                 await door.resume(ctx, resume)
+            if remove:
+                await door.remove(ctx, remove)
             found = await door.consumers(ctx)
         head = ("CONSUMER", "TYPES", "STATE", "BEHIND", "WAITING", "DEAD", "HOLDERS")
         rows = [

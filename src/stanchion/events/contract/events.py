@@ -117,6 +117,16 @@ class Operating(Protocol):
         """Go on where it stopped. Raises NotFound."""
         ...
 
+    @action("events:operate", effect="write", resource="Consumer", by="consumer", seconds=300)
+    async def remove(self, ctx: Context, consumer: str) -> int:
+        """Forget a consumer that nobody takes for any more; how many events went with it that waited or were dead.
+
+        What it has handled stays noted: one of the same name begins with what is published from then on, and is given
+        none of those again. A handler that the system declares no more can be removed by the system's own tenant.
+        Raises NotFound, Conflict for a handler that it declares.
+        """
+        ...
+
     @action("events:read_dead", effect="read", resource="Consumer")
     async def dead(
         self, ctx: Context, *, consumer: str = "", selection: Selection | None = None, limit: int = 100

@@ -190,6 +190,11 @@ def add_operating(api: APIRouter, events: Events) -> None:
         await events.resume(ctx, consumer)
         return Response(status_code=204)
 
+    @api.delete("/consumers/{consumer}")
+    async def remove_consumer(ctx: Caller, consumer: ConsumerName) -> Number:
+        """Forget a consumer that nobody takes for any more; how many events went with it."""
+        return Number(number=await events.remove(ctx, consumer))
+
     @api.get("/dead")
     async def list_dead(ctx: Caller, consumer: str = "", types: Types = None, limit: Limit = 100) -> Letters:
         """Events that were given up, with the error of each attempt."""

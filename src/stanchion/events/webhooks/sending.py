@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 from ...core.clock import Clock
 from ...core.context import Context, system_context
@@ -34,6 +35,7 @@ class Sender:
         self._failures = failures
         self._loops: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
+        self._taking: dict[tuple[str, str], str] = {}
 
     async def start(self) -> None:
         """Follow the table, and send. A start waits for nothing of it."""
@@ -64,6 +66,10 @@ class Sender:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 del self._loops[place]
+                with suppress(NotFound):
+                    await self._table.get(*place)
+                    continue
+                await self._dropped(place)
         for place, view in wanted.items():
             if place not in self._loops:
                 self._loops[place] = asyncio.create_task(self._run(*place, view), name=f"webhook {place[1]}")
@@ -73,12 +79,23 @@ class Sender:
         while view.state == "active":
             try:
                 hook = await self._table.get(tenant, name)
+                if self._taking.get((tenant, name)) != hook.view.consumer:
+                    await self._dropped((tenant, name))
+                    self._taking[tenant, name] = hook.view.consumer
                 view = await self._round(ctx, hook)
             except NotFound:
+                await self._dropped((tenant, name))
                 return
             except StanchionError as error:
                 _log.warning("the webhook %s could not go on: %s", name, error.detail)
                 await asyncio.sleep(_LOOK)
+
+    async def _dropped(self, place: tuple[str, str]) -> None:
+        """The consumer was removed, unless a take that was on its way has made it anew."""
+        consumer = self._taking.pop(place, None)
+        if consumer is not None:
+            with suppress(NotFound):
+                await self._bus.remove(system_context(place[0], task="webhooks"), consumer)
 
     async def _round(self, ctx: Context, hook: Hook) -> HookView:
         """Take what is there, send it, settle it; the webhook as it stands then."""

@@ -111,10 +111,10 @@ class HookService(Hooks):
         return name
 
     async def _rest(self, ctx: Context, consumer: str) -> None:
-        """Nobody takes for it any more. Unless it is paused, what it does not take would hold up those who publish."""
+        """Nobody takes for it any more: what it does not take must not hold up those who publish."""
         if consumer:
             with suppress(NotFound):
-                await self._bus.pause(ctx, consumer)
+                await self._bus.remove(ctx, consumer)
 
 
 def _check_rights(ctx: Context, spec: HookSpec) -> None:

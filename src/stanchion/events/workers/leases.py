@@ -36,6 +36,10 @@ class Leases:
         """Take a share for this feed from the next beat on."""
         self._feeds.append(feed)
 
+    def leave(self, feed: Feed | Post) -> None:
+        """Take no share for this feed any more. What it holds is given up without a word: its consumer is gone."""
+        self._feeds = [each for each in self._feeds if each is not feed]
+
     async def start(self) -> None:
         """Take the first share, then keep it."""
         posts = [feed.consumer for feed in self._feeds if isinstance(feed, Post)]

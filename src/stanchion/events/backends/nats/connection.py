@@ -32,6 +32,7 @@ class Connection:
         self.stream = stream
         self.client = Client()
         self._js: JetStreamContext | None = None
+        self._tried = False
         self._sent: set[asyncio.Future[PubAck]] = set()
 
     async def open(self, *, interrupted: Callable[[str], None]) -> None:
@@ -46,6 +47,11 @@ class Connection:
         async def quiet(error: Exception) -> None:
             """Whoever waits for an answer is told by its absence; the client's own log would repeat it."""
 
+        if self._tried:
+            # A client that was given up half-way is of no use any more.
+            await self.close()
+            self.client = Client()
+        self._tried = True
         try:
             await asyncio.wait_for(
                 self.client.connect(
