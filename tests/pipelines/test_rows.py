@@ -200,6 +200,39 @@ async def test_a_large_answer_is_kept_apart_from_the_run_that_made_it_until_its_
     await database.close()
 
 
+async def test_a_kept_answer_is_not_undone_by_a_run_that_did_not_make_it_and_none_is_kept_with_rows_aside() -> None:
+    app, calls, undone = Declared(), [], []
+
+    def undo(given: list[int]) -> None:
+        undone.append(given)
+
+    @app.stage(cache=timedelta(hours=1), compensate=undo, check=Check(rows=lambda row: None if row else "it is zero"))
+    def costly(numbers: list[int]) -> list[int]:
+        calls.append(numbers)
+        return numbers
+
+    @app.stage()
+    def fails(given: list[int]) -> int:
+        raise ValueError("always")
+
+    @app.pipeline("undone")
+    def pipeline(numbers: list[int]) -> int:
+        return fails(costly(numbers))
+
+    async with served(app) as service:
+        for numbers in ([1, 2], [1, 2], [0, 3], [0, 3]):
+            run = await ran(service, "undone", numbers)
+            assert run.status == "failed"
+        first = (await service.stages(CTX, run.id))[0]
+        assert (first.cached, first.rows, first.quarantined) == (False, 1, 1)
+        assert [row.reasons for row in await service.quarantined(CTX, run.id)] == [("it is zero",)]
+        kept = (await service.list(CTX))[2]
+        first = (await service.stages(CTX, kept.id))[0]
+        assert (first.cached, first.rows) == (True, 2)
+    assert calls == [[1, 2], [0, 3], [0, 3]]
+    assert undone == [[1, 2], [3], [3]]
+
+
 async def test_a_dry_run_leaves_out_what_has_an_effect_and_all_that_needs_it() -> None:
     app, sent = Declared(), []
 

@@ -134,6 +134,8 @@ class Running:
             spec = self._spec.stages.get(row.stage)
             if spec is None or spec.compensate is None or row.status != "done" or f"undo:{row.step}" in journal:
                 continue
+            if row.cached:
+                continue  # another run did it, and may live on it
             if not await self._undone(spec, spec.compensate, row):
                 problems.append(row.step)
         return problems

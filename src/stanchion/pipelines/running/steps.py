@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ...core.clock import Clock, micros
 from ...core.context import Context
 from ...core.errors import DeadlineExceeded, InvalidInput, NotFound, StanchionError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 NOTES = 100
+_rows = msgspec.json.Decoder(list[msgspec.Raw])
 _CHANCE = random.SystemRandom()
 SOON = 5.0
 """Seconds up to which a retry waits in memory; longer ones are parked."""
@@ -125,7 +128,9 @@ class Steps:
             )
             value, doing.bad = verdict.good, [*doing.bad, *verdict.bad]
         row = await self._done(call, doing, value, started)
-        return await self._write(row, new=new, bad=doing.bad, keep=await self._keep(call, row))
+        # An answer that set rows aside is not for other runs: each tells of its own, with the reasons.
+        keep = None if doing.bad else await self._keep(call, row)
+        return await self._write(row, new=new, bad=doing.bad, keep=keep)
 
     async def _called(self, spec: StageSpec, doing: Doing, arguments: Mapping[str, Any], ctx: Context) -> Any:
         given = {**arguments, **_injected(spec.injected, doing, ctx)}
@@ -194,14 +199,13 @@ class Steps:
         found = await self._tools.engine.kept(self._run.tenant, self._cache_key(call), now)
         if found is None:
             return None
-        output, blob = found
-        if blob:
-            try:
-                text = await self._tools.answers.load(None, blob)
-            except NotFound:
-                return None  # its time ended between the two looks
-            output, blob = await self._tools.answers.keep(self._run.tenant, self._run.id, text or "null")
-        return replace(_row(call, None, "done", now, now, output=output, blob=blob), cached=True)
+        try:
+            text = await self._tools.answers.load(*found) or "null"
+        except NotFound:
+            return None  # its time ended between the two looks
+        output, blob = await self._tools.answers.keep(self._run.tenant, self._run.id, text)
+        rows = len(_rows.decode(text)) if text.startswith("[") else None
+        return replace(_row(call, None, "done", now, now, output=output, blob=blob), cached=True, rows=rows)
 
     async def _write(
         self, row: StepRow, *, new: bool, bad: list[BadRow] | None = None, keep: Kept | None = None
