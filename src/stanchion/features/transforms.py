@@ -15,6 +15,7 @@ from .contract import OnDemandSpec, ViewSpec, feature_fields
 from .rows import kinds, place
 
 _PLAIN = (str, int, float, bool, type(None))
+_encode = json.JSONEncoder(allow_nan=False).encode
 
 
 class Transform:
@@ -49,7 +50,7 @@ class Transform:
         mine = {name: given[name] for name in self.request_fields if name in given}
         try:
             try:
-                text = json.dumps(mine, allow_nan=False)
+                text = _encode(mine)
             except TypeError:
                 return dict(kind.model_validate(mine, strict=True)), []
             return dict(kind.model_validate_json(text, strict=True)), []

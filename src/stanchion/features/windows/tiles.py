@@ -102,10 +102,11 @@ def _parts(measure: Measure, value: float) -> int:
 def _finish(measure: Measure, column: int) -> Callable[[Tiles, int], Json]:
     """The function that adds up a measure, whose columns begin at `column`, over the tiles from a place on."""
     match measure.function:
-        case "count" if measure.column is None:
-            return lambda tiles, first: _number(measure, sum(tiles.events[first:]))
         case "count":
-            return lambda tiles, first: _number(measure, sum(tiles.sums[column][first:]))
+            told = float if measure.gives == "float" else int
+            if measure.column is None:
+                return lambda tiles, first: told(sum(tiles.events[first:]))
+            return lambda tiles, first: told(sum(tiles.sums[column][first:]))
         case "sum":
             return lambda tiles, first: _number(measure, _total(measure, tiles.sums, column, first))
         case "mean":
@@ -133,7 +134,9 @@ def _mean(measure: Measure, column: int, tiles: Tiles, first: int) -> Json:
 
 
 def _extreme(measure: Measure, column: int, extreme: Callable[[list[Any]], Any], tiles: Tiles, first: int) -> Json:
-    found = [value for value in tiles.sums[column][first:] if value is not None]
+    found = tiles.sums[column][first:]
+    if None in found:
+        found = [value for value in found if value is not None]
     return outer(measure.gives, extreme(found)) if found else None
 
 
