@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .security.vault import Vault
     from .storage import Blobs, Database, KeyValue, Schema
     from .telemetry.metrics import Metrics
+    from .telemetry.spans import SpanRecorder
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class Parts:
     """All that a module is built from. `doors` holds the gated neighbours it needs and wants, near or far.
 
     `declared` are the declarations of `system.py` that are of the module's own declaration types.
+    `spans` records what a module does of its own accord; what callers ask for the gate records.
     """
 
     clock: Clock
@@ -65,6 +67,7 @@ class Parts:
     tenant: str
     doors: Mapping[type[Any], object] = field(default_factory=dict)
     declared: Sequence[object] = ()
+    spans: SpanRecorder | None = None
 
     def door(self, contract: type[T]) -> T:
         """The neighbour behind a contract named in the module's `needs`."""

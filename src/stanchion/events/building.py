@@ -49,7 +49,7 @@ def assemble(parts: Parts, settings: EventsSettings, bus: Bus) -> EventService:
         return [(feed.consumer, feed.snapshots()) for feed in feeds.values()]
 
     committer = Committer(database, saves=saves, staged=way.staged)
-    desk = Desk(bus, database, seal, clock, committer, parts.tenant)
+    desk = Desk(bus, database, seal, clock, committer, parts.tenant, parts.spans)
     places = Places(single=bus.single)
     backlog = Backlog(database, bus, lambda: list(feeds.values()), most=settings.backlog)
     housekeeping = Housekeeping(

@@ -123,6 +123,9 @@ class House:
             self.modules[name] = module
             self._services[name] = service
             self._doors[module.contract] = self.foundation.gate.wrap(module.contract, service)
+            if hasattr(service, "enter"):
+                # Its own work on behalf of callers passes the gate and stands in the ledger, as theirs does.
+                service.enter(self._doors[module.contract], self.foundation.book)
 
     def _parts(self, module: Module) -> Parts:
         ground = self.foundation
@@ -133,6 +136,7 @@ class House:
             keyvalue=ground.stores.keyvalue,
             blobs=ground.stores.blobs,
             metrics=ground.metrics,
+            spans=ground.spans,
             signer=ground.keys.signer,
             vault=ground.vault,
             folder=str(self.folder),

@@ -17,6 +17,7 @@ from stanchion.core.security.signing import Signer
 from stanchion.core.storage import Database
 from stanchion.core.storage.open import open_database
 from stanchion.core.telemetry.metrics import Metrics
+from stanchion.core.telemetry.spans import SpanRecorder
 from stanchion.events import Events
 
 SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(sha256(b"of tests, and of no house").digest()))
@@ -27,7 +28,9 @@ def caller(tenant: str = "acme", principal: str = "ada", *scopes: str) -> Contex
     return Context(tenant, principal, Rights(scopes=frozenset(scopes or ("events:*",))))
 
 
-def parts(database: Database, declared: Sequence[object], *, clock: Clock | None = None) -> Parts:
+def parts(
+    database: Database, declared: Sequence[object], *, clock: Clock | None = None, spans: SpanRecorder | None = None
+) -> Parts:
     """What the module is built from, with nothing that it does not use."""
     unused: Any = None
     return Parts(
@@ -43,6 +46,7 @@ def parts(database: Database, declared: Sequence[object], *, clock: Clock | None
         development=True,
         tenant="acme",
         declared=declared,
+        spans=spans,
     )
 
 
@@ -52,6 +56,7 @@ async def running(
     /,
     *declared: object,
     durable: bool = False,
+    spans: SpanRecorder | None = None,
     **settings: Any,
 ) -> AsyncIterator[Events]:
     """The service over the database at `url`, started; its gate is left out."""
@@ -60,7 +65,7 @@ async def running(
     try:
         if module.schema is not None:
             await database.prepare(module.schema())
-        made = parts(database, declared)
+        made = parts(database, declared, spans=spans)
         chosen = module.settings(**{"lease_seconds": 2.0, **settings})
         service = await module.build(made, chosen)
         await service.start()

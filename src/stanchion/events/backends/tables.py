@@ -77,7 +77,7 @@ consumers = Table(
 )
 
 # What each consumer is done with, for ever: this row and the handler's own writes commit together.
-# `correlation` is there only for events that belong to a chain; `trail` tells of their part in it.
+# `correlation` is there for events that belong to a chain, are traced or failed; `trail` tells of their part in it.
 handled = Table(
     "events_handled",
     metadata,

@@ -164,7 +164,8 @@ class Operating(Protocol):
         """All that came of one first event, each with its cause and what its consumers made of it, causes first.
 
         `correlation` is the correlation id, which is the id of the first event unless that brought another one.
-        Raises NotFound where nothing is known of it: a single event that led to no other leaves no tree.
+        A single event that led to no other has a tree of its own if its trace is sampled, or an attempt at it failed.
+        Raises NotFound where nothing is known of it.
         """
         ...
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...core.clock import Clock
 from ...core.storage import Database
+from ...core.telemetry.spans import SpanRecorder
 from ..packing import Seal
 from ..ports import Bus
 from .committer import Committer
@@ -21,3 +22,4 @@ class Desk:
     clock: Clock
     committer: Committer
     tenant: str
+    spans: SpanRecorder | None = None

@@ -227,7 +227,8 @@ class Endings:
         identity = f"{packet.id}\x1f{item.place}" if item.replayed else packet.id
         correlation: str | None = None
         trail: bytes | None = None
-        if packet.causation or led:
+        # A lone event that went well at once leaves no trail unless its trace is kept: that would be most of the log.
+        if packet.causation or led or packet.sampled or error or item.attempts:
             correlation = packet.correlation
             attempts = item.attempts + (state == "done")
             told = Trail(packet.type, packet.causation, packet.published, at, attempts, state, error, led)

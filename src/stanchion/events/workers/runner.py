@@ -17,6 +17,7 @@ from .buffer import Item
 from .calls import Call, context_of
 from .endings import follow_ups
 from .feed import Feed
+from .tracing import handling
 
 _log = logging.getLogger(__name__)
 Counts = Callable[[str, str, int], None]
@@ -90,15 +91,16 @@ class Runner:
         commit = Commit()
         causes.begin(ctx, cause)
         try:
-            # There is always room: no more tasks are begun than the limit lets run.
-            async with self._limiter.slot(ctx):
-                await self._call(ctx, items, commit)
+            with handling(feed.desk.spans, ctx, self.spec.name, items) as inner:
+                # There is always room: no more tasks are begun than the limit lets run.
+                async with self._limiter.slot(inner):
+                    await self._call(inner, items, commit)
         except Exception as error:
             self._failed(items, _late(error, self.spec))
             return
         finally:
             causes.end(ctx)
-        entries = follow_ups(commit.events, ctx, micros(clock.now()), cause) if commit.events else ()
+        entries = follow_ups(commit.events, inner, micros(clock.now()), cause) if commit.events else ()
         feed.done(items, commit.works, entries, self._told)
 
     def _failed(self, items: Sequence[Item], error: Exception) -> None:
