@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,7 +44,13 @@ class _Answer:
         self._write = write
         self._head: Message | None = None
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
+        if self._head is None and (message["type"] != "http.response.start" or message["status"] < 400):
+            # Nearly all messages: a coroutine of its own for each would cost as much as the rest of this class.
+            return self._send(message)
+        return self._rewritten(message)
+
+    async def _rewritten(self, message: Message) -> None:
         if self._head is not None:
             # The door and the framework send a problem in one piece.
             body = msgspec.json.encode(self._write(msgspec.json.decode(message["body"])))
@@ -53,20 +59,22 @@ class _Answer:
             await self._send({**self._head, "headers": kept})
             await self._send({**message, "body": body})
             self._head = None
-        elif message["type"] == "http.response.start" and _is_problem(message):
+        elif _is_problem(message):
             self._head = message
         else:
             await self._send(message)
 
 
 def _is_problem(message: Message) -> bool:
-    return message["status"] >= 400 and any(
-        name.lower() == b"content-type" and value.startswith(_PROBLEM) for name, value in message["headers"]
-    )
+    return any(name.lower() == b"content-type" and value.startswith(_PROBLEM) for name, value in message["headers"])
 
 
 def _take_key(scope: Scope) -> None:
-    names = {name for name, _ in scope["headers"]}
-    if b"authorization" not in names and b"x-api-key" in names:
-        key = next(value for name, value in scope["headers"] if name == b"x-api-key")
-        scope["headers"] = [*scope["headers"], (b"authorization", b"Bearer " + key)]
+    found: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return
+        if name == b"x-api-key" and found is None:
+            found = value
+    if found is not None:
+        scope["headers"] = [*scope["headers"], (b"authorization", b"Bearer " + found)]

@@ -16,11 +16,13 @@ from ...core.errors import MalformedRequest, StanchionError
 from ...core.http.limits import read_body
 from ...core.http.routes import BODY, CONTEXT, ROW
 from ...core.redaction import redact
+from ...core.resilience.deadline import Begun
 from ...core.telemetry.contract import LedgerRow
 from ..contract.calls import Account, Ask, Piece, Shape
 from ..contract.gateway import Gateway
 from ..contract.specs import ROUTE_PREFIX
 from ..wire.peek import Peek, Peeked
+from .heads import Heads, headers
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -50,6 +52,7 @@ class Calls:
     def __init__(self, gateway: Gateway, shape: Shape) -> None:
         self._gateway = gateway
         self._shape = shape
+        self._heads = Heads()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = scope.get(BODY)
@@ -59,12 +62,13 @@ class Calls:
         peek = Peek(body)
         ask = _ask(self._shape, peek, scope["headers"])
         _name(row, peek)
+        streams = peek.stream and self._shape not in ("embeddings", "rerank")
         try:
-            async with _while_connected(receive, row):
-                if peek.stream and self._shape not in ("embeddings", "rerank"):
-                    await self._streamed(ctx, row, ask, send)
-                else:
-                    await self._whole(ctx, row, ask, send)
+            begun = Begun((self._streamed if streams else self._whole)(ctx, row, ask, send))
+            if begun.waits:
+                # What never waits, such as a kept answer, is done before anybody could go away.
+                async with _while_connected(receive, row):
+                    await begun
         except StanchionError:
             if row.version:
                 await self._charged(ctx, row)
@@ -86,13 +90,7 @@ class Calls:
     async def _whole(self, ctx: Context, row: LedgerRow, ask: Ask, send: Send) -> None:
         reply = await self._gateway.complete(ctx, ask)
         _learn(row, reply.account)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(reply.body)).encode()),
-            *_headers(reply.account),
-            (b"x-stanchion-cost-usd", _dollars(reply.account.cost)),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": 200, "headers": self._heads.whole(reply)})
         await send({"type": "http.response.body", "body": reply.body})
 
     async def _streamed(self, ctx: Context, row: LedgerRow, ask: Ask, send: Send) -> None:
@@ -102,13 +100,13 @@ class Calls:
             async for piece in pieces:
                 if piece.opening is not None:
                     _learn(row, piece.opening)
-                    headers = [
+                    head = [
                         (b"content-type", b"text/event-stream; charset=utf-8"),
                         (b"cache-control", b"no-cache"),
                         (b"x-accel-buffering", b"no"),
-                        *_headers(piece.opening),
+                        *headers(piece.opening),
                     ]
-                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    await send({"type": "http.response.start", "status": 200, "headers": head})
                 if piece.account is not None:
                     _learn(row, piece.account)
                 if piece.data:
@@ -207,19 +205,3 @@ def _learn(row: LedgerRow, account: Account) -> None:
     row.version, row.rung, row.cache = account.model, account.rung, account.cache
     row.tokens_in, row.tokens_out = account.usage.tokens_in, account.usage.tokens_out
     row.cost = account.cost / _PICO
-
-
-def _headers(account: Account) -> list[tuple[bytes, bytes]]:
-    told = {
-        b"x-stanchion-upstream": account.upstream,
-        b"x-stanchion-model": account.model,
-        b"x-stanchion-rung": account.rung,
-        b"x-stanchion-route": account.route,
-        b"x-stanchion-cache": account.cache,
-        b"x-stanchion-flags": ",".join(account.flags),
-    }
-    return [(name, value.encode("latin-1", "replace")) for name, value in told.items() if value]
-
-
-def _dollars(cost: int) -> bytes:
-    return b"%d.%012d" % divmod(cost, _PICO)
