@@ -31,13 +31,13 @@ async def test_a_lane_runs_in_order_and_never_more_at_once_than_it_may() -> None
 async def test_a_lane_begins_the_next_run_without_the_event_loop() -> None:
     pool, first, second = Pool(threads=2, waiting=4), threading.Event(), threading.Event()
     lane = pool.lane(1)
-    runs = [asyncio.create_task(lane.run(lambda event: event.wait(PATIENCE), first))]
-    runs.append(asyncio.create_task(lane.run(lambda event: event.set(), second)))
+    waits = asyncio.create_task(lane.run(lambda event: event.wait(PATIENCE), first))
+    tells = asyncio.create_task(lane.run(lambda event: event.set(), second))
     await asyncio.sleep(0)
     # Nothing of the loop runs between these two lines.
     first.set()
     assert second.wait(PATIENCE)
-    await asyncio.gather(*runs)
+    await asyncio.gather(waits, tells)
     pool.close()
 
 

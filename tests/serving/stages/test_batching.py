@@ -103,13 +103,15 @@ async def test_what_a_run_stood_behind_another_is_not_taken_for_its_own_time() -
         clock.advance(0.1)
         end.set()
         await call
-    ends[0].clear(), ends[1].clear()
+    for end in ends:
+        end.clear()
     others = [asyncio.create_task(batcher(CTX, [number])) for number in (0, 1, 1)]
     await settled(lambda: batcher.status().waiting == 1)
     with pytest.raises(Shed) as caught:
         await batcher(CTX.until(clock.monotonic() + 0.05), [1])
     assert caught.value.retry_after == pytest.approx(0.1)
-    ends[0].set(), ends[1].set()
+    for end in ends:
+        end.set()
     await asyncio.gather(*others)
 
 
@@ -308,7 +310,7 @@ async def test_a_plain_function_behind_a_batcher_never_runs_twice_at_once(start:
         finally:
             running[0] -= 1
 
-    app.model("double", batch=Batch(size=2))(double)  # type: ignore[arg-type]  # plain functions are served too
+    app.model("double", batch=Batch(size=2))(double)
     async with start(app) as run:
         asked = [run.serving.predict(run.ctx, "double", [{"value": float(value)}]) for value in range(40)]
         answers = await asyncio.gather(*asked)
