@@ -27,6 +27,7 @@ from .contract import (
 if TYPE_CHECKING:
     from ..core.http import Routes
     from ..core.storage import Schema
+    from .batches.desk import BatchDesk
     from .embedder.desk import Embedder
     from .money.service import MoneyService
     from .operating import Upstreams
@@ -58,6 +59,18 @@ class GatewaySettings(Settings):
     output_tokens: int = Field(
         1_000, ge=1, le=1_000_000, description="Tokens set aside for an answer whose length nobody bounds."
     )
+    batch_parallel: int = Field(
+        8, ge=1, le=1_000, description="Calls of batches at once in a process; fewer beside live calls, but always one."
+    )
+    batch_call_seconds: float = Field(300, gt=0, le=3_600, description="The longest that one call of a batch may take.")
+    batch_lines: int = Field(50_000, ge=1, le=1_000_000, description="Lines that a file of calls may have.")
+    batch_files_bytes: int = Field(
+        2 << 30, ge=1, description="Bytes that the files of calls and answers of one tenant may hold together."
+    )
+    batch_files_days: int = Field(30, ge=1, le=3_650, description="For how many days files and ended batches are kept.")
+    batch_lease_seconds: float = Field(
+        15, gt=0, le=3_600, description="After how long the batches of a process that died are taken up by another."
+    )
 
 
 async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService | Dormant:
@@ -72,6 +85,7 @@ async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService | Do
 async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
     from ..core.storage import Schema
     from .backends.routes import SqlRoutes
+    from .batches.tables import metadata as batch_tables
     from .cascade.desk import Cascades
     from .embedder.desk import Embedder
     from .money.tables import metadata
@@ -85,6 +99,7 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
 
     await parts.database.prepare(schema())
     await parts.database.prepare(Schema("gateway_money", metadata))
+    await parts.database.prepare(Schema("gateway_batches", batch_tables))
     money = _money(parts, settings)
     prompts = PromptService(parts.database, parts.clock)
     privacy = next(iter(_of(parts.declared, PrivacySpec)), None)
@@ -105,7 +120,8 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
         store=SqlRoutes(parts.database, parts.clock),
         upstreams=upstreams,
         embedder=embedder,
-        tools=_tools(parts, placing),
+        tools=_tools(parts, guard, placing),
+        batches=_batches(parts, settings),
         clock=parts.clock,
         poll_seconds=settings.poll_seconds,
         served=lambda rung: metrics.rungs.inc("gateway", rung),
@@ -169,6 +185,22 @@ def _shield(parts: Parts, privacy: PrivacySpec | None, prompts: PromptService) -
     return Shield(
         guard=guard, rails=Rails(rails) if rails else None, prompted=Prompted(prompts), database=parts.database
     )
+
+
+def _batches(parts: Parts, settings: GatewaySettings) -> BatchDesk:
+    from datetime import timedelta
+
+    from .batches.desk import BatchDesk, BatchLimits
+
+    limits = BatchLimits(
+        parallel=settings.batch_parallel,
+        seconds=settings.batch_call_seconds,
+        lines=settings.batch_lines,
+        most_bytes=settings.batch_files_bytes,
+        keep=timedelta(days=settings.batch_files_days),
+        lease=settings.batch_lease_seconds,
+    )
+    return BatchDesk(parts.database, parts.blobs, parts.vault, parts.clock, limits=limits)
 
 
 def _of(declared: Sequence[object], kind: type[T]) -> list[T]:

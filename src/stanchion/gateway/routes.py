@@ -15,6 +15,7 @@ from ..core.http import Routes, context_of
 from ..core.values import Json
 from .contract import Ask, Balance, Gateway, Plan, RouteSpec, RouteView, RungView, Shape, SimilarSpec
 from .money.routes import add_accounts
+from .protocols.batches import batch_routes
 from .protocols.document import document
 from .protocols.endpoints import call_routes
 from .protocols.mcp import document as mcp_document
@@ -90,8 +91,11 @@ def routes(gateway: Gateway) -> Routes:
     add_accounts(api, gateway)
     add_prompts(api, gateway)
     add_tools(api, gateway)
+    whole = APIRouter()
+    whole.include_router(api)
+    whole.include_router(batch_routes(gateway))
     hot = [*call_routes(gateway), *mcp_routes(gateway)]
-    return Routes(api=api, hot=hot, paths={**document(), **mcp_document()}, problems=writers())
+    return Routes(api=whole, hot=hot, paths={**document(), **mcp_document()}, problems=writers())
 
 
 def _managed(api: APIRouter, gateway: Gateway) -> None:

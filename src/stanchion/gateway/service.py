@@ -16,11 +16,13 @@ from ..core.context import Context
 from ..core.errors import BudgetExceeded, Conflict, InvalidInput, NotFound, StanchionError, Throttled, Unavailable
 from ..core.resilience import Decline, Hedge, Ladder, Rung, Step
 from .accounting import Accounting
+from .batches.desk import BatchDesk
+from .batching import Batching
 from .caching import Answers
 from .cascade.desk import PREFIX, Cascades
 from .contract.calls import Account, Ask, Piece, Reply, Usage
 from .contract.cascade import CalibrationStep, Example, Outcome, RouterReport
-from .contract.gateway import Gateway, LanguageModel, Plan, PlannedRung, RouteView
+from .contract.gateway import Gateway, LanguageModel, Plan, RouteView
 from .contract.privacy import highest
 from .contract.specs import RouteSpec
 from .embedder.desk import Embedder
@@ -33,7 +35,7 @@ from .prompts.service import PromptService
 from .routing.asked import Asked, read
 from .routing.attempts import Attempts
 from .routing.balancing import balanced
-from .routing.choosing import Candidate, Chooser, Refused, nobody
+from .routing.choosing import Candidate, Chooser, Refused, nobody, planned
 from .routing.failing import failing
 from .routing.served import Served
 from .routing.table import Table, Target
@@ -63,7 +65,7 @@ class _Call:
     budget: BudgetExceeded | None = None
 
 
-class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Gateway):
+class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batching, Gateway):
     """Sends calls to models along their routes. `start` and `stop` frame its life."""
 
     def __init__(
@@ -81,6 +83,7 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Gate
         upstreams: Upstreams,
         embedder: Embedder,
         tools: ToolDesk,
+        batches: BatchDesk,
         clock: Clock,
         poll_seconds: float = 1.0,
         served: Callable[[str], None] = lambda rung: None,
@@ -90,6 +93,7 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Gate
         Operating.__init__(self, upstreams)
         Installing.__init__(self, embedder)
         Tooling.__init__(self, tools)
+        Batching.__init__(self, batches)
         self._shield = shield
         self._placing = placing
         self._cascades = cascades
@@ -119,9 +123,11 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Gate
                 # The first call would wait a second for the table otherwise.
                 await self._money.prices.load()
             self._follower = asyncio.create_task(self._follow(), name="gateway-routes")
+            await self._batches.start()
 
     async def stop(self) -> None:
         """End the following, and close the connections to the upstreams."""
+        await self._batches.stop()
         if self._follower is not None:
             self._follower.cancel()
             await asyncio.gather(self._follower, return_exceptions=True)
@@ -134,12 +140,14 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Gate
     # Calls
 
     async def complete(self, ctx: Context, ask: Ask) -> Reply:
-        return await self._shield.complete(ctx, ask, self._complete)
+        with self._load:
+            return await self._shield.complete(ctx, ask, self._complete)
 
     async def stream(self, ctx: Context, ask: Ask) -> AsyncIterator[Piece]:
-        async with aclosing(self._shield.stream(ctx, ask, self._stream)) as pieces:
-            async for piece in pieces:
-                yield piece
+        with self._load:
+            async with aclosing(self._shield.stream(ctx, ask, self._stream)) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     async def _complete(self, ctx: Context, ask: Ask) -> Reply:
         known = self._table.found(ctx.tenant, peek_of(ask).model)
@@ -199,7 +207,7 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Gate
         asked, ctx = read(checked.ask), checked.ctx
         target = self._table.find(ctx.tenant, asked.model)
         judged = self._judged(ctx, asked, target)
-        rungs = [_planned(each) for each in judged]
+        rungs = [planned(each) for each in judged]
         out = next((each.tokens_out for each in judged if isinstance(each, Candidate)), asked.most_out or 0)
         return Plan(target.route, target.version, asked.tokens_in, out, tuple(rungs))
 
@@ -390,11 +398,3 @@ def _account(
         cost=cost,
         tried=tuple([(attempt.rung, attempt.code) for attempt in step.tried]) if step.tried else (),
     )
-
-
-def _planned(judged: Candidate | Refused) -> PlannedRung:
-    served = judged.served
-    if isinstance(judged, Refused):
-        return PlannedRung(served.spec.name, served.upstream.name, judged.reason, judged.most, False)
-    cost = None if judged.price is None else judged.most
-    return PlannedRung(served.spec.name, served.upstream.name, "", cost, judged.way.passes)

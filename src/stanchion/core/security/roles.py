@@ -38,6 +38,8 @@ _RELEASE = ("registry:promote", "registry:alias", "serving:rollout", "serving:un
 _MONEY = ("gateway:write_budget", "gateway:write_team")
 """Who spends does not say how much."""
 
+_CALLS = ("gateway:complete", "gateway:batch", "gateway:read")
+
 _DRILL = "serving:drill"
 """To make a system fail on purpose is nobody's daily work."""
 
@@ -71,7 +73,7 @@ ROLES: Mapping[str, Role] = {
     ),
     "predictor": Role(
         "Asks for predictions and calls models: the role of an application's key.",
-        permits=("serving:predict", "serving:read", "serving:advise", "gateway:complete", "gateway:read"),
+        permits=("serving:predict", "serving:read", "serving:advise", *_CALLS),
     ),
 }
 

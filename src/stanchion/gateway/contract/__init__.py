@@ -1,5 +1,15 @@
 """The gateway's contract: calls, the declarations that say who answers them, and the money of both."""
 
+from .batches import (
+    ENDPOINTS,
+    BatchFault,
+    BatchFile,
+    CallBatch,
+    CallBatches,
+    CallBatchOrder,
+    CallBatchState,
+    FilePurpose,
+)
 from .calls import (
     Account,
     Ask,
@@ -58,9 +68,11 @@ from .operations import Operations, UpstreamView
 from .privacy import Known, PrivacySpec, Treatment
 from .prompts import Message, Prompt, PromptRole, Prompts, PromptView, Rendered, Variable, VariableType
 from .rails import (
+    LANGUAGES,
     Check,
     Fits,
     Injection,
+    Languages,
     OwnRail,
     RailFinding,
     RailReport,
@@ -86,16 +98,24 @@ from .tools import ToolAnswer, Tools, ToolServerSpec, ToolView
 from .weights import InstalledModel, Weights
 
 __all__ = [
+    "ENDPOINTS",
+    "LANGUAGES",
     "Account",
     "Accounts",
     "Alone",
     "Ask",
     "Balance",
+    "BatchFault",
+    "BatchFile",
     "BudgetSpec",
     "BudgetState",
     "CacheState",
     "Calibration",
     "CalibrationStep",
+    "CallBatch",
+    "CallBatchOrder",
+    "CallBatchState",
+    "CallBatches",
     "CascadeReport",
     "CascadeSpec",
     "Cascading",
@@ -103,6 +123,7 @@ __all__ = [
     "Confidence",
     "Credential",
     "Example",
+    "FilePurpose",
     "Fits",
     "FitsSchema",
     "Gateway",
@@ -114,6 +135,7 @@ __all__ = [
     "Kind",
     "Known",
     "LanguageModel",
+    "Languages",
     "Level",
     "Limit",
     "Measure",

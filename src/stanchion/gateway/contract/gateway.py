@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from ...core.context import Context
 from ...core.contract import action
+from .batches import CallBatches
 from .calls import Ask, Piece, Reply, Shape
 from .cascade import Cascading
 from .money import Accounts
@@ -113,7 +114,7 @@ class Routing(Protocol):
         ...
 
 
-class Gateway(Routing, Operations, Accounts, Prompts, Cascading, Weights, Tools, Protocol):
+class Gateway(Routing, Operations, Accounts, Prompts, Cascading, Weights, Tools, CallBatches, Protocol):
     """One door to every language, embedding and rerank model."""
 
     @action("gateway:complete", effect="read", resource="LanguageModel")

@@ -32,6 +32,41 @@ class Scripts:
     share: float = 0.1
 
 
+LANGUAGES = (
+    "am", "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "gu", "he", "hi", "hr",
+    "hu", "hy", "id", "it", "ja", "ka", "km", "kn", "ko", "lo", "lt", "lv", "ml", "mr", "my", "ne", "nl", "no", "pa",
+    "pl", "pt", "ro", "ru", "si", "sk", "sr", "sv", "ta", "te", "th", "tr", "uk", "ur", "vi", "zh",
+)  # fmt: skip
+"""The languages that are known, by ISO 639-1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Languages:
+    """Words of the `allowed` languages only, or of any but the `refused` ones, by ISO 639-1 such as `en`.
+
+    What is told is the script, or the commonest words: no model is asked. Short texts, names and close relatives
+    (Danish and Norwegian, Croatian and Serbian in Latin letters) stay undecided; `undecided` says what becomes of a
+    text of which nothing could be told. A finding takes more than `share` of the letters, so that a quoted title is
+    none.
+    """
+
+    allowed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    undecided: Literal["pass", "object"] = "pass"
+    share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if bool(self.allowed) == bool(self.refused):
+            raise Misconfigured("a rail of languages has some that are `allowed`, or some that are `refused`")
+        unknown = [code for code in (*self.allowed, *self.refused) if code not in LANGUAGES]
+        if unknown:
+            raise Misconfigured(
+                f"the language {unknown[0]!r} is not known", next_step=f"The known ones are {', '.join(LANGUAGES)}."
+            )
+        if not 0 <= self.share < 1:
+            raise Misconfigured("the share of a rail of languages is 0 to less than 1")
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """None of these words and phrases, by topic. They are found whole, whatever their case and the spaces between."""
@@ -74,7 +109,7 @@ class OwnRail:
     check: OwnCheck
 
 
-Check = Size | Scripts | Topics | Injection | Fits | Without | OwnRail
+Check = Size | Scripts | Languages | Topics | Injection | Fits | Without | OwnRail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,13 +164,13 @@ def _ask(shape: Shape, peek: Peek, headers: list[tuple[bytes, bytes]]) -> Ask:
         if name in _KEPT:
             kept[name.decode()] = value.decode("latin-1")
         elif name == _TAGS:
-            tags |= _tags(value.decode("latin-1"))
+            tags |= tags_of(value.decode("latin-1"))
         elif name == _SENSITIVITY:
             tags["sensitivity"] = value.decode("latin-1")[:64]
     return Peeked(shape, peek.body, kept, tags, peek)
 
 
-def _tags(text: str) -> dict[str, str]:
+def tags_of(text: str) -> dict[str, str]:
     """`team=legal, case=4711` as a mapping. Raises MalformedRequest."""
     tags = {}
     for pair in text.split(","):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import re
@@ -11,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from ..contract.privacy import PrivacySpec
-from ..contract.rails import Check, Fits, Injection, OwnRail, Scripts, Size, Topics, Without
+from ..contract.rails import Check, Fits, Injection, Languages, OwnRail, Scripts, Size, Topics, Without
 from ..privacy.detect import Detector
 
+_QUICK = 2_000
 Look = Callable[[str], Awaitable[str | None]]
 
 _GAP, _OTHERS = r"\W{1,10}", r"\W{1,10}(?:\w{1,30}\W{1,10}){0,4}"
@@ -35,6 +37,8 @@ def look_of(check: Check) -> Look:
             return _size(check.characters)
         case Scripts():
             return _scripts(check)
+        case Languages():
+            return _languages(check)
         case Topics():
             return _topics(check)
         case Injection():
@@ -60,7 +64,7 @@ def reach_of(check: Check) -> int | None:
             return 256
         case Without():
             return 128
-        case Scripts() | Fits() | OwnRail():
+        case Scripts() | Languages() | Fits() | OwnRail():
             return None
         case _:
             assert_never(check)
@@ -89,6 +93,27 @@ def _scripts(check: Scripts) -> Look:
 def _script(letter: str) -> str:
     """The first word of a letter's Unicode name, which is its script's for all living alphabets."""
     return unicodedata.name(letter, "UNKNOWN").split(" ", 1)[0].split("-", 1)[0]
+
+
+def _languages(check: Languages) -> Look:
+    from .languages.detect import UNDECIDED, detect
+
+    async def look(text: str) -> str | None:
+        # Off the event loop: a long text takes milliseconds.
+        found = await asyncio.to_thread(detect, text) if len(text) > _QUICK else detect(text)
+        decided = found.decided
+        strange = {
+            language: count
+            for language, count in decided.items()
+            if (language not in check.allowed if check.allowed else language in check.refused)
+        }
+        if strange and sum(strange.values()) > check.share * found.total:
+            return f"another language: {', '.join(sorted(strange, key=strange.__getitem__, reverse=True)[:3])}"
+        if check.undecided == "object" and found.letters.get(UNDECIDED) and not decided:
+            return "its language could not be told"
+        return None
+
+    return look
 
 
 def _topics(check: Topics) -> Look:

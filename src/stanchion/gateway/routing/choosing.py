@@ -17,6 +17,7 @@ from ...core.errors import (
 )
 from ...core.flags.split import choose
 from ..contract.calls import Usage
+from ..contract.gateway import PlannedRung
 from ..ports import Price, Prices
 from .asked import Asked
 from .prices import affordable, price_of
@@ -164,3 +165,12 @@ def _facts(ctx: Context, asked: Asked, rung: Served, label: Sensitivity) -> dict
         "label": label,
         "region": rung.upstream.region,
     }
+
+
+def planned(judged: Candidate | Refused) -> PlannedRung:
+    """What is told of a model that was judged for a call."""
+    served = judged.served
+    if isinstance(judged, Refused):
+        return PlannedRung(served.spec.name, served.upstream.name, judged.reason, judged.most, False)
+    cost = None if judged.price is None else judged.most
+    return PlannedRung(served.spec.name, served.upstream.name, "", cost, judged.way.passes)

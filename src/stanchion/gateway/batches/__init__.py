@@ -1,0 +1,1 @@
+"""Batches of calls: files, their lines, and the work on them that outlives a process."""
