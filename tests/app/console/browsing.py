@@ -57,6 +57,11 @@ def pumped(page: Any) -> bool:
     return bool(page.evaluate("true"))
 
 
+def ready(page: Any) -> None:
+    """Wait for the page's scripts: on a slow machine its address is there before them, and time must not run yet."""
+    page.wait_for_function("document.readyState === 'complete'")
+
+
 def until(met: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not met():

@@ -12,7 +12,22 @@ from typing import Any
 from stanchion.core.context import Context
 from stanchion.core.errors import Conflict, InvalidInput, NotFound
 from stanchion.core.values import Json
-from stanchion.review import MASKED, Case, Item, Mark, Outcome, QueueView, Reviews, Settled, Status, Submission
+from stanchion.review import (
+    MASKED,
+    Agreement,
+    Case,
+    Item,
+    Mark,
+    Outcome,
+    QueueView,
+    Reviewer,
+    ReviewerFigures,
+    Reviews,
+    Settled,
+    Statistics,
+    Status,
+    Submission,
+)
 from tests.app.console.fake_features import NOW
 
 REASONS = {"reject": ("fraud", "no-receipt"), "edit": ("amount",)}
@@ -199,6 +214,21 @@ class FakeReviews(Reviews):
             self.held.pop(given.item)
             settled.append(Settled(given.item, status, case.item.version, given.verdict))
         return settled
+
+    async def reviewers(self, ctx: Context) -> Sequence[Reviewer]:
+        return () if self.empty else [Reviewer("key:ada", ("refunds",), away=True)]
+
+    async def statistics(self, ctx: Context, queue: str, *, since: datetime | None = None) -> Statistics:
+        self.asked.append(("statistics", queue, since))
+        people = [
+            ReviewerFigures("key:<b>bo</b>", 4, 4, 0, 0, 0, 2.5, 0, None, 0, None, 1),
+            ReviewerFigures("key:ada", 12, 7, 2, 3, 0, 41.2, 4, 0.75, 2, 0.5, 0),
+        ]
+        agreement = Agreement(6, 0.8333, 0.571, ("key:ada", "key:bo"), 0.55, 0.5678)
+        reasons = {"no-receipt": 2, "fraud": 1}
+        return Statistics(
+            queue, since, 20, 16, 1, 2, {"approve": 11, "reject": 3}, reasons, 95.0, 410.0, 0.75, 0.5, agreement, people
+        )
 
     async def undo(self, ctx: Context, item: str) -> Item:
         self.asked.append(("undo", item))

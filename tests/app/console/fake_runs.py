@@ -14,7 +14,6 @@ from stanchion.events import (
     ConsumerView,
     DeadLetter,
     Event,
-    Events,
     Failure,
     Handling,
     Hop,
@@ -37,6 +36,7 @@ from stanchion.pipelines import (
     StageRun,
     Values,
 )
+from tests.app.console.fake_catalogue import FakeCatalogue
 from tests.app.console.fake_features import NOW
 
 RUN_STATES: tuple[RunStatus, ...] = ("running", "queued", "waiting", "failed", "cancelled", "done")
@@ -235,16 +235,15 @@ def letter(number: int) -> DeadLetter:
 
 
 @dataclass
-class FakeEvents(Events):
+class FakeEvents(FakeCatalogue):
     """Three consumers, two dead letters of one of them, and a tree of four events."""
 
-    empty: bool = False
-    asked: list[tuple[object, ...]] = field(default_factory=list)
     behind: int = 12
     letters: list[DeadLetter] = field(default_factory=list)
     hops: list[Hop] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.empty:
             return
         self.letters = [letter(1), letter(2)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from stanchion.review import Submission
-from tests.app.console.browsing import MARKS, faults, page_on, pumped, serving, until
+from tests.app.console.browsing import MARKS, faults, page_on, pumped, ready, serving, until
 from tests.app.console.fake_reviews import REASONS, FakeReviews, sample_item
 
 HOME = "/console/review"
@@ -73,6 +73,7 @@ def test_the_lease_is_kept_while_the_page_is_open_and_its_end_is_told(browser: A
         page.goto(f"{url}{HOME}")
         page.get_by_role("button", name="Take the next item").press("Enter")
         page.wait_for_url(f"**{HOME}/rv_0000")
+        ready(page)
         for beats in (1, 2):
             page.clock.run_for(61_000)
             until(lambda beats=beats: pumped(page) and world.doors.reviews.asked.count(beat) >= beats)
@@ -121,3 +122,40 @@ def test_the_badge_follows_the_queue_and_j_passes_an_item_by(browser: Any, make_
         world.doors.reviews.of = {k: replace(v, status="decided") for k, v in world.doors.reviews.of.items()}
         page.clock.run_for(6000)
         page.locator(".badge-number").wait_for(state="detached")
+
+
+def test_many_are_chosen_and_decided_by_keyboard_alone_and_their_leases_are_kept(
+    browser: Any, axe: str, make_world: Any
+) -> None:
+    world = make_world(reviews=FakeReviews(reasons=dict(REASONS)))
+    with serving(world.app()) as url, page_on(browser, url, viewport={"width": 1440, "height": 900}) as page:
+        page.clock.install()
+        page.goto(f"{url}{HOME}/bulk?queue=refunds")
+        page.get_by_label("How many").focus()
+        page.keyboard.type("3")
+        page.keyboard.press("Control+A")
+        page.keyboard.type("3")
+        page.keyboard.press("Enter")
+        page.get_by_text("3 more are yours.").wait_for()
+        ready(page)
+        page.evaluate("document.querySelectorAll('main details').forEach(one => (one.open = true))")
+        assert faults(page, axe) == []
+        page.clock.run_for(46_000)
+        until(lambda: pumped(page) and ("heartbeat", "rv_0002", 72) in world.doors.reviews.asked)
+        page.keyboard.press("X")
+        assert page.locator("tbody input:checked").count() == 3
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+        page.get_by_label("Reason").focus()
+        page.keyboard.type("fraud")
+        page.get_by_role("button", name="Reject the chosen").press("Enter")
+        page.get_by_text("2 are decided.").wait_for()
+        ready(page)
+        assert [(each.item, each.verdict, each.reason) for each in decided(world)] == [
+            ("rv_0000", "reject", "fraud"),
+            ("rv_0002", "reject", "fraud"),
+        ]
+        world.doors.reviews.held["rv_0001"] = 99
+        page.clock.run_for(46_000)
+        page.get_by_text("1 leases have ended; reload the page.").wait_for()

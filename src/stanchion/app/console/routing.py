@@ -29,12 +29,15 @@ from .pages import (
     search,
 )
 from .pages.events import consumers, dead, tree
+from .pages.events import listing as event_listing
+from .pages.events import schemas as event_schemas
 from .pages.gateway import budgets, playground, prompts, providers
 from .pages.gateway import routes as gateway_routes
 from .pages.pipelines import declared, runs
 from .pages.pipelines import listing as run_listing
-from .pages.review import deciding, holding
+from .pages.review import bulk, deciding, holding
 from .pages.review import listing as review_listing
+from .pages.review import quality as review_quality
 from .pages.review import showing as review_showing
 from .ports import ConsoleDoors
 from .shell import Shell
@@ -146,9 +149,15 @@ def _review(shell: Shell) -> list[Line]:
     return [
         ("/fragments/review", shell.shows(review_listing.fragment), "GET"),
         ("/fragments/review-badge", shell.shows(review_listing.badge), "GET"),
+        ("/fragments/review-quality", shell.shows(review_quality.fragment), "GET"),
         ("/fragments/review/{item}", shell.shows(review_showing.state_fragment), "GET"),
         ("/review", shell.shows(review_listing.page), "GET"),
         ("/review", shell.acts(review_listing.take), "POST"),
+        ("/review/bulk", shell.shows(bulk.page), "GET"),
+        ("/review/bulk", shell.acts(bulk.decide), "POST"),
+        ("/review/bulk/take", shell.acts(bulk.take), "POST"),
+        ("/review/bulk/heartbeat", shell.acts(bulk.heartbeat), "POST"),
+        ("/review/quality", shell.shows(review_quality.page), "GET"),
         ("/review/{item}", shell.shows(review_showing.page), "GET"),
         ("/review/{item}/ahead", shell.shows(review_showing.ahead), "GET"),
         ("/review/{item}/claim", shell.acts(holding.claim), "POST"),
@@ -183,12 +192,21 @@ def _events(shell: Shell) -> list[Line]:
         ("/fragments/events", shell.shows(consumers.fragment), "GET"),
         ("/fragments/events-dead", shell.shows(dead.fragment), "GET"),
         ("/fragments/events/tree/{id}", shell.shows(tree.fragment), "GET"),
+        ("/fragments/events-recent", shell.shows(event_listing.fragment), "GET"),
+        ("/fragments/events-recent/{place}", shell.shows(event_listing.event_fragment), "GET"),
+        ("/fragments/events-schemas", shell.shows(event_schemas.fragment), "GET"),
+        ("/fragments/events-schemas/{subject:path}", shell.shows(event_schemas.subject_fragment), "GET"),
         ("/events", shell.shows(consumers.page), "GET"),
         ("/events/consumers/{consumer}", shell.acts(consumers.change), "POST"),
         ("/events/dead", shell.shows(dead.page), "GET"),
         ("/events/dead", shell.acts(dead.change), "POST"),
         ("/events/dead/{letter}", shell.shows(dead.letter), "GET"),
         ("/events/tree", shell.shows(tree.page), "GET"),
+        ("/events/recent", shell.shows(event_listing.page), "GET"),
+        ("/events/recent/{place}", shell.shows(event_listing.event), "GET"),
+        ("/events/schemas", shell.shows(event_schemas.page), "GET"),
+        ("/events/schemas/{subject:path}", shell.shows(event_schemas.subject), "GET"),
+        ("/events/schemas/{subject:path}", shell.acts(event_schemas.change), "POST"),
     ]
 
 

@@ -1,4 +1,5 @@
 // Starts what makes the pages livelier. Every page works without any of it.
+import { startBulk } from "./bulk.js";
 import { startCharts } from "./charts.js";
 import { startCopy } from "./copy.js";
 import { startKeys } from "./keys.js";
@@ -14,6 +15,7 @@ startCharts();
 startLive();
 startPlayground();
 startReview();
+startBulk();
 
 // A click elsewhere or Escape closes the account menu, as people expect of menus.
 const menu = document.querySelector("[data-menu]");

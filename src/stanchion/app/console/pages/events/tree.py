@@ -44,7 +44,7 @@ async def page(shell: Shell, request: Request, ctx: Context) -> Response:
     if not name:
         return shell.page(request, "tree.html", asked="", error=None, live=None)
     try:
-        content = await _shown(shell, ctx, name)
+        content = await grown(shell, ctx, name)
     except NotFound as error:
         return shell.page(request, "tree.html", asked=name, error=error, live=None)
     live = f"{BASE}/fragments/events/tree/{quote(name, safe='')}"
@@ -53,10 +53,11 @@ async def page(shell: Shell, request: Request, ctx: Context) -> Response:
 
 async def fragment(shell: Shell, request: Request, ctx: Context) -> Response:
     """The tree as it is by now."""
-    return shell.fragment(request, "_tree.html", **await _shown(shell, ctx, request.path_params["id"]))
+    return shell.fragment(request, "_tree.html", **await grown(shell, ctx, request.path_params["id"]))
 
 
-async def _shown(shell: Shell, ctx: Context, name: str) -> dict[str, Any]:
+async def grown(shell: Shell, ctx: Context, name: str) -> dict[str, Any]:
+    """What the templates of a tree are given. Raises NotFound."""
     hops = await door(shell).tree(ctx, name)
     branches = branches_of(hops, shell.doors.clock.now())
     return {
