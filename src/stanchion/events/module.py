@@ -12,9 +12,19 @@ if TYPE_CHECKING:
     from ..core.http import Routes
     from ..core.storage import Schema
     from .service import EventService
+    from .sleeping import Sleeping
 
 
-async def _build(parts: Parts, settings: EventsSettings) -> EventService:
+async def _build(parts: Parts, settings: EventsSettings) -> EventService | Sleeping:
+    """A system that declares no events, and names no broker, pays next to nothing for them."""
+    if parts.declared or settings.bus != "database" or settings.mqtt_url:
+        return await _made(parts, settings)
+    from .sleeping import Sleeping
+
+    return Sleeping(lambda: _made(parts, settings), parts.database)
+
+
+async def _made(parts: Parts, settings: EventsSettings) -> EventService:
     from .building import build
 
     return await build(parts, settings)
