@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from stanchion.core.errors import Unavailable
+from stanchion.core.errors import Misconfigured, Unavailable
 from stanchion.review import SLAS, ReviewSpec
+from stanchion.review.backends.chat import ChatNotifier
 from stanchion.review.backends.notifiers import FileNotifier, SmtpNotifier, SmtpServer
 from stanchion.review.ports import Notice, Notifier
 from stanchion.testing.clock import FakeClock
@@ -106,3 +108,45 @@ async def test_a_mail_reaches_the_server(clock: FakeClock) -> None:
     strict = SmtpNotifier(SmtpServer("127.0.0.1", port, "stanchion@example.com"))
     with pytest.raises(Unavailable):
         await strict.send(Notice("n2", "desk@example.com", "s", "t", clock.now()))
+
+
+async def test_a_chat_room_is_written_to_and_its_address_is_kept_secret(clock: FakeClock) -> None:
+    heard: list[Any] = []
+    statuses = [200, 500, 302]
+
+    async def room(request: web.Request) -> web.Response:
+        heard.append(await request.json())
+        return web.Response(status=statuses.pop(0), headers={"Location": "/elsewhere"})
+
+    app = web.Application()
+    app.router.add_post("/hooks/s3cret", room)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    notice = Notice("n1", "@desk", "Review loans: was warned", "Review loans: was warned.\nLook at it.\n", clock.now())
+
+    async def address() -> str:
+        return f"http://127.0.0.1:{port}/hooks/s3cret"
+
+    notifier = ChatNotifier(address)
+    await notifier.send(notice)
+    assert heard == [{"text": "@desk Review loans: was warned.\nLook at it."}]
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="status"):
+            await notifier.send(notice)
+    await runner.cleanup()
+    with pytest.raises(Unavailable) as failed:
+        await notifier.send(notice)
+    assert "s3cret" not in str(failed.value) and failed.value.__cause__ is None
+    assert len(heard) == 3, "a redirect is not followed"
+
+
+@pytest.mark.parametrize("url", ["http://chat.example.com/x", "ftp://localhost/x", "", "https://"])
+async def test_no_notice_goes_over_the_network_in_the_clear(url: str, clock: FakeClock) -> None:
+    async def address() -> str:
+        return url
+
+    with pytest.raises(Misconfigured):
+        await ChatNotifier(address).send(Notice("n1", "", "s", "t", clock.now()))

@@ -29,12 +29,17 @@ class ReviewSettings(Settings):
     poll_seconds: float = Field(
         1.0, gt=0, le=60, description="How long another process's decision may stay unseen by who waits, in seconds."
     )
-    notify: Literal["none", "file", "smtp"] = Field(
-        "none", description="Where notices go: nowhere, `review/notices.jsonl` in the data folder, or e-mail."
+    notify: Literal["none", "file", "smtp", "chat"] = Field(
+        "none",
+        description="Where notices go: nowhere, `review/notices.jsonl` in the data folder, e-mail, or a chat room.",
     )
     link: str = Field(
         "",
         description="How a notice names an item's page, such as https://stanchion.example.com/console/review/{item}.",
+    )
+    chat_url: str = Field(
+        "",
+        description="A reference to the address of a room's webhook, such as env:CHAT_URL, for `notify = chat`.",
     )
     smtp_host: str = Field("", description="The mail server, for `notify = smtp`.")
     smtp_port: int = Field(587, ge=1, le=65_535, description="Its port.")
@@ -79,13 +84,19 @@ def _notifier(parts: Parts, settings: ReviewSettings) -> Notifier:
         return NoNotifier()
     if settings.notify == "file":
         return FileNotifier(Path(parts.folder) / "review" / "notices.jsonl")
-    if not settings.smtp_host or not settings.smtp_from:
-        raise Misconfigured("review.notify is smtp, so review.smtp_host and review.smtp_from must be set")
     source = SecretSource(parts.database, parts.vault, environment=os.environ, clock=parts.clock)
 
-    async def password() -> str:
-        return (await source.resolve(settings.smtp_password, tenant=parts.tenant)).reveal()
+    async def secret(reference: str) -> str:
+        return (await source.resolve(reference, tenant=parts.tenant)).reveal()
 
+    if settings.notify == "chat":
+        from .backends.chat import ChatNotifier
+
+        if not settings.chat_url:
+            raise Misconfigured("review.notify is chat, so review.chat_url must be set")
+        return ChatNotifier(lambda: secret(settings.chat_url))
+    if not settings.smtp_host or not settings.smtp_from:
+        raise Misconfigured("review.notify is smtp, so review.smtp_host and review.smtp_from must be set")
     server = SmtpServer(
         host=settings.smtp_host,
         port=settings.smtp_port,
@@ -93,7 +104,7 @@ def _notifier(parts: Parts, settings: ReviewSettings) -> Notifier:
         starttls=settings.smtp_starttls,
         user=settings.smtp_user,
     )
-    return SmtpNotifier(server, password if settings.smtp_password else None)
+    return SmtpNotifier(server, (lambda: secret(settings.smtp_password)) if settings.smtp_password else None)
 
 
 def _routes(reviews: Reviews) -> Routes:
