@@ -11,6 +11,7 @@ from ..core.module import Parts
 from ..core.storage import Database
 from .backends.sql import SqlBus
 from .backlog import Backlog
+from .checking import SchemaCheck
 from .contract import HandlerSpec
 from .following import Follower, Places
 from .housekeeping import Housekeeping
@@ -22,6 +23,7 @@ from .packing import KeyedSeal, NoSeal, Seal
 from .ports import Bus
 from .publishing import Appends, Publisher
 from .recalling import Recaller
+from .schemas.service import SchemaService
 from .service import EventService
 from .settings import EventsSettings
 from .workers.committer import Committer
@@ -67,6 +69,7 @@ def assemble(parts: Parts, settings: EventsSettings, bus: Bus) -> EventService:
     publisher = Publisher(
         way.append, database=database, seal=seal, clock=clock, backlog=backlog,
         placed=places.of, delayed=housekeeping.delayed,
+        checks=SchemaCheck(SchemaService(database, clock), clock).check if settings.schemas == "refuse" else None,
     )  # fmt: skip
     service = EventService(
         desk,

@@ -22,10 +22,14 @@ RESERVED = ("stanchion.", "run.", "review.")
 
 Appends = Callable[[Context, Sequence[Entry]], Awaitable[Sequence[int]]]
 Places = Callable[[int, int], str]
+Checks = Callable[[Context, Sequence[Event]], Awaitable[None]]
 
 
 class Publisher:
-    """`append` stores entries in the bus; `placed` tells where an entry of a lane and position is, for followers."""
+    """`append` stores entries in the bus; `placed` tells where an entry of a lane and position is, for followers.
+
+    `checks` holds data against the schemas of their types, None: nothing does.
+    """
 
     def __init__(
         self,
@@ -37,7 +41,9 @@ class Publisher:
         backlog: Backlog,
         placed: Places,
         delayed: Callable[[], None],
+        checks: Checks | None = None,
     ) -> None:
+        self._checks = checks
         self._append = append
         self._database = database
         self._seal = seal
@@ -61,6 +67,8 @@ class Publisher:
                 )
         if after is not None and after.tzinfo is None:
             raise InvalidInput("`after` has no time zone")
+        if self._checks is not None:
+            await self._checks(ctx, events)
         self._backlog.admit(ctx.tenant, {event.type for event in events}, len(events))
         if ctx.effect is not None:
             ctx.effect.note(events=len(events), type=events[0].type)

@@ -24,6 +24,10 @@ class EventsSettings(Settings):
         10.0, ge=0.2, le=600, description="After which silence another process takes over a worker's share."
     )
     delivery_seconds: float = Field(30.0, ge=1, le=3_600, description="How long a taken event may stay unsettled.")
+    schemas: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="What `publish` does with data that do not fit the newest JSON Schema registered for their type.",
+    )
     keep_days: float = Field(7.0, gt=0, le=3_650, description="For how long handled events stay, to be replayed.")
     webhook_networks: tuple[str, ...] = Field(
         (), description="Networks such as `10.1.0.0/16` that webhooks may be sent to beside the public one."

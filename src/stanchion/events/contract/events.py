@@ -39,7 +39,8 @@ class Publishing(Protocol):
         At most 1,000 at once. Events of one key are delivered in the order of their calls. The same source and id
         published again is handled no second time. With `after` they are kept until that moment. The caller is their
         author: whoever handles them acts with its rights. Raises InvalidInput, PayloadTooLarge, NotAllowed for the
-        types in which the house tells of itself, and Throttled with `retry_after` where a consumer is too far behind.
+        types in which the house tells of itself, InvalidInput with path and reason for data that do not fit the newest
+        schema of their type, and Throttled with `retry_after` where a consumer is too far behind.
         """
         ...
 
