@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from stanchion import System
 from stanchion.core.clock import SystemClock
@@ -69,6 +71,37 @@ async def test_a_webhook_wakes_it_at_the_next_start(tmp_path: Path) -> None:
         await house.door(Events).put_hook(CTX, HookSpec(name="in", direction="in", type="paid"))
     async with served(tmp_path) as house:
         assert not asleep(house)
+
+
+async def test_a_caller_who_leaves_while_it_wakes_leaves_no_half_of_it(tmp_path: Path) -> None:
+    begun, may, told = asyncio.Event(), asyncio.Event(), []
+
+    class Slow:
+        async def start(self) -> None:
+            begun.set()
+            await may.wait()
+            told.append("start")
+
+        async def stop(self) -> None:
+            told.append("stop")
+
+        async def recent(self, ctx: Context) -> tuple[()]:
+            return ()
+
+    async def build() -> Any:
+        told.append("build")
+        return Slow()
+
+    unused: Any = None
+    service: Any = Sleeping(build, unused)
+    leaving = asyncio.create_task(service.recent(CTX))
+    await begun.wait()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    may.set()
+    assert await service.recent(CTX) == ()
+    await service.stop()
+    assert told == ["build", "start", "stop"]
 
 
 def test_asleep_it_loads_no_service() -> None:

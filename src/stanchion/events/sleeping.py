@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from sqlalchemy import Connection, inspect
 
@@ -48,7 +49,8 @@ class Sleeping(Dormant):
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        await super().stop()
+        async with self._lock:  # one that is just waking is up first
+            await super().stop()
 
     async def _look(self) -> None:
         while self._service is None:
@@ -61,6 +63,12 @@ class Sleeping(Dormant):
 
     async def _wake(self) -> None:
         await self._awake("publish")
+
+    async def _awake(self, name: str) -> Any:
+        if self._service is None:
+            # A caller who leaves meanwhile must not leave half a service behind.
+            return await asyncio.shield(super()._awake(name))
+        return await super()._awake(name)
 
 
 def holds_something(connection: Connection) -> bool:
