@@ -56,7 +56,9 @@ def assemble(parts: Parts, settings: EventsSettings, bus: Bus) -> EventService:
     backlog = Backlog(database, bus, lambda: list(feeds.values()), most=settings.backlog)
     housekeeping = Housekeeping(
         database, bus, clock,
-        keep=timedelta(days=settings.keep_days), released=way.staged, each_second=backlog.measure,
+        keep=timedelta(days=settings.keep_days),
+        remember=None if settings.handled_days is None else timedelta(days=settings.handled_days),
+        released=way.staged, each_second=backlog.measure,
     )  # fmt: skip
     service: EventService
     operator = Operator(

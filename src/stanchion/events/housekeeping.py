@@ -7,19 +7,24 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from ..core.clock import Clock, micros
 from ..core.context import system_context
 from ..core.errors import StanchionError
 from ..core.storage import Database
-from .keeping import delays, slots
+from .backends.statements import Row
+from .keeping import delays, handled, slots
 from .ports import LANES, Bus
 
 AT_ONCE = 500
+NOTES_AT_ONCE = 2_000
 LOOK_SECONDS = 10.0
 MEASURE_SECONDS = 1.0
 TRIM_SECONDS = 60.0
 MOST_TRIMS = 1_000
+FORGET_SECONDS = 3_600.0
+_START = ("", "", "", "")
 _log = logging.getLogger(__name__)
 
 
@@ -33,6 +38,7 @@ class Housekeeping:
         clock: Clock,
         *,
         keep: timedelta,
+        remember: timedelta | None = None,
         released: Callable[[], None],
         each_second: Callable[[], Awaitable[None]],
     ) -> None:
@@ -40,6 +46,7 @@ class Housekeeping:
         self._bus = bus
         self._clock = clock
         self._keep = keep
+        self._remember = remember
         self._released = released
         self._each_second = each_second
         self._ctx = system_context("*", task="events")
@@ -52,7 +59,13 @@ class Housekeeping:
 
     async def start(self) -> None:
         """Begin."""
-        works = ((self._release, 0.0), (self._each_second, MEASURE_SECONDS), (self.trim, TRIM_SECONDS))
+        works: list[tuple[Callable[[], Awaitable[None]], float]] = [
+            (self._release, 0.0),
+            (self._each_second, MEASURE_SECONDS),
+            (self.trim, TRIM_SECONDS),
+        ]
+        if self._remember is not None:
+            works.append((self.forget, FORGET_SECONDS))
         self._tasks = [asyncio.create_task(self._repeat(work, pause)) for work, pause in works]
 
     async def stop(self) -> None:
@@ -83,6 +96,19 @@ class Housekeeping:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._delayed.wait()
+
+    async def forget(self) -> None:
+        """Remove the notes of events that were handled longer ago than is remembered, in pieces, by their keys."""
+        if self._remember is None:
+            return
+        older = micros(self._clock.now() - self._remember)
+        place: Row | None = _START
+        while place is not None:
+            old, place = await self._database.read(
+                partial(handled.prune, after=place, older=older, limit=NOTES_AT_ONCE)
+            )  # fmt: skip
+            if old:
+                await self._database.write(self._ctx, partial(handled.forget, notes=old))
 
     async def trim(self) -> None:
         """Forget what all consumers are done with and nobody may replay any more."""

@@ -29,6 +29,13 @@ class EventsSettings(Settings):
         description="What `publish` does with data that do not fit the newest JSON Schema registered for their type.",
     )
     keep_days: float = Field(7.0, gt=0, le=3_650, description="For how long handled events stay, to be replayed.")
+    handled_days: float | None = Field(
+        None,
+        ge=1,
+        le=3_650,
+        description="For how long it is noted that an event was handled; an event that is published again later is"
+        " handled again. Without it: for ever.",
+    )
     webhook_networks: tuple[str, ...] = Field(
         (), description="Networks such as `10.1.0.0/16` that webhooks may be sent to beside the public one."
     )

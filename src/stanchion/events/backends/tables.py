@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -17,6 +19,9 @@ from sqlalchemy import (
 )
 
 from ...core.storage import Schema
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
 metadata = MetaData()
 
@@ -87,6 +92,8 @@ handled = Table(
     _name("id", key=True),
     Column("correlation", String().with_variant(String(collation="C"), "postgresql")),
     Column("trail", LargeBinary),
+    # Microseconds since the epoch; none for rows from before this was kept.
+    Column("at", BigInteger),
     Index(
         "events_handled_chain",
         "tenant",
@@ -177,4 +184,9 @@ stream_keys = Table(
     Index("events_stream_keys_due", "tenant", "stream", "slot", "due"),
 )
 
-SCHEMA = Schema("events", metadata)
+
+def _add_handled_at(operations: Operations) -> None:
+    operations.add_column("events_handled", Column("at", BigInteger))
+
+
+SCHEMA = Schema("events", metadata, (_add_handled_at,))

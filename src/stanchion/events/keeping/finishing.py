@@ -23,7 +23,7 @@ Result = Literal["done", "duplicate", "stale", "retry", "dead"]
 Work = Callable[[Connection], None]
 
 _HANDLED = (
-    "INSERT INTO events_handled (tenant, consumer, source, id, correlation, trail) VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO events_handled (tenant, consumer, source, id, correlation, trail, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT DO NOTHING"
 )
 _PARK = (

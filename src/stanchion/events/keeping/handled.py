@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from ..backends.statements import rows
+from ..backends.statements import Row, many, rows, sql
 
 _AT_ONCE = 200
+_KEY = "tenant, consumer, source, id"
 
 
 def among(connection: Connection, consumer: str, names: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
@@ -30,3 +31,21 @@ def among(connection: Connection, consumer: str, names: Sequence[tuple[str, str,
 
 _SINGLE = "SELECT id FROM events_handled WHERE tenant = ? AND consumer = ? AND source = ? AND id IN (?)"
 _QUERY = _SINGLE.replace("(?)", f"({','.join('?' * _AT_ONCE)})")
+
+
+def prune(connection: Connection, after: Row, *, older: int, limit: int) -> tuple[Sequence[Row], Row | None]:
+    """Of the next `limit` notes behind the key `after` those that were made before `older`, and where to go on.
+
+    The place is None at the end. Notes from before their time was kept are never among them.
+    """
+    query = sql("SELECT", _KEY, ", at FROM events_handled WHERE (", _KEY, ") > (?, ?, ?, ?) ORDER BY", _KEY, "LIMIT ?")
+    found = rows(connection, query, (*after, limit))
+    old = [row[:4] for row in found if row[4] is not None and row[4] < older]
+    return old, found[-1][:4] if len(found) == limit else None
+
+
+def forget(connection: Connection, notes: Sequence[Row]) -> None:
+    """Remove notes by their keys: what they are about is handled again if it is published again."""
+    many(
+        connection, "DELETE FROM events_handled WHERE tenant = ? AND consumer = ? AND source = ? AND id = ?", notes
+    )  # fmt: skip

@@ -233,7 +233,7 @@ class Endings:
             attempts = item.attempts + (state == "done")
             told = Trail(packet.type, packet.causation, packet.published, at, attempts, state, error, led)
             trail = msgspec.msgpack.encode(told)
-        return item.key.tenant, self.consumer.name, packet.source, identity, correlation, trail
+        return item.key.tenant, self.consumer.name, packet.source, identity, correlation, trail, at
 
     def _row(self, item: Item, due: int | None) -> Row:
         key = "" if item.key.text[0] == "\x1f" else item.key.text
