@@ -1,7 +1,7 @@
 """Runs every benchmark that has a target, says which targets hold, and keeps the figures with the machine's.
 
-Run: python benchmarks/run.py [--data DATA] [--quick] [--only NAME] [--note TEXT]. It takes about twenty-five minutes
-(`--quick`: eight, with figures too noisy to quote) and wants the machine for itself. Figures go to
+Run: python benchmarks/run.py [--data DATA] [--quick] [--only NAME] [--note TEXT]. It takes about forty minutes
+(`--quick`: eleven, with figures too noisy to quote) and wants the machine for itself. Figures go to
 benchmarks/results/DATE-CPU.json, and benchmarks/tables.py makes the tables of the guide from them. A benchmark that
 fails or takes too long is told with its reason, its servers are ended, and the others go on. The exit code is 1 if a
 target is missed or a benchmark failed; a rival that does not install here is told and misses nothing.

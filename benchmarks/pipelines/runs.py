@@ -4,15 +4,16 @@ Run: python benchmarks/pipelines/runs.py [--postgres URL] [--steps 4000] [--wait
 [--no-dbos]; 0 leaves a part out.
 
 Steps are timed side by side in one run, in turns, on new databases of the same engine with the same settings: SQLite in
-WAL mode, every commit synced (synchronous=FULL), or PostgreSQL as it is. DBOS (extra `pipelines` of the rivals, or
-`pip install dbos`) gets an engine in that mode, its own pickle serializer, and no telemetry. The work is a run of async
-steps that add one to a number; `alone` is one run, `many` sixteen runs at once.
+WAL mode, every commit synced (synchronous=FULL), or PostgreSQL as it is. DBOS (installed by
+benchmarks/rivals/install.py, unless it lies beside Stanchion) gets an engine in that mode, its own pickle serializer,
+and no telemetry. The work is a run of async steps that add one to a number; `alone` is one run, `many` sixteen at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import os
 import resource
@@ -29,6 +30,8 @@ from typing import Any
 ROUNDS = 3
 MANY = 16
 HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parents[1] / "rivals"))
+import install  # noqa: E402 - lies beside the rivals
 
 
 def declared() -> Any:
@@ -218,12 +221,29 @@ async def recovery(url: str, count: int) -> dict[str, float]:
     return {"runs": count, "seconds": seconds}
 
 
+def python(name: str) -> str:
+    """The side's own Python; DBOS is installed now if it was not."""
+    beside = name == "ours" or importlib.util.find_spec("dbos") is not None
+    return sys.executable if beside else str(install.install("dbos"))
+
+
 def side(name: str, url: str, steps: int) -> dict[str, float]:
     """One side in a process of its own."""
-    command = [sys.executable, str(HERE), "--side", name, url, "--steps", str(steps)]
+    command = [python(name), str(HERE), "--side", name, url, "--steps", str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def absent() -> str:
+    """Why DBOS cannot be measured, empty: it can."""
+    try:
+        python("theirs")
+    except subprocess.CalledProcessError as error:
+        return f"not installed: {str(error.stderr or error.stdout)[-500:]}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)[-500:]
+    return ""
 
 
 def beside(place: Path, steps: int, server: str | None, *, rival: bool) -> dict[str, Any]:
@@ -292,7 +312,10 @@ def engine(place: Path, server: str | None, given: argparse.Namespace) -> dict[s
     """What is measured of one engine; 0 leaves a part out."""
     found: dict[str, Any] = {}
     if given.steps:
-        found["steps_per_s"] = beside(place, given.steps, server, rival=not given.no_dbos)
+        missing = "" if given.no_dbos else absent()
+        found["steps_per_s"] = beside(place, given.steps, server, rival=not (given.no_dbos or missing))
+        if missing:
+            found["steps_per_s"]["missing"] = missing
     if given.waiting:
         with database(place, server, "waiting") as url:
             found["waiting"] = asyncio.run(waiting(url, given.waiting))
