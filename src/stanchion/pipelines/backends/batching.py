@@ -1,6 +1,6 @@
-"""Steps of many runs in one transaction: while one batch is on its way to the disk, the next gathers.
+"""Lines of many runs in one transaction: while one batch is on its way to the disk, the next gathers.
 
-The database shares commits among writes by itself, but each write costs it a savepoint, which is as dear as the step.
+The database shares commits among writes by itself, but each write costs it a savepoint, which is as dear as the line.
 """
 
 from __future__ import annotations
@@ -8,67 +8,81 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ...core.errors import StanchionError
-from ..ports import Hold, StepRow
 
+P = TypeVar("P")
 MOST = 256
 
 
 @dataclass(slots=True)
-class Line:
-    """One step to be written, and who waits for it: the answer is whether its hold was good."""
+class Line(Generic[P]):
+    """What is to be written, and who waits for it: the answer is whether its hold was good."""
 
-    hold: Hold
-    row: StepRow
+    what: P
     done: asyncio.Future[bool]
 
+    def fail(self, error: Exception) -> None:
+        """Raise it where the line is waited for; whoever was cancelled has left."""
+        if not self.done.done():
+            self.done.set_exception(error)
 
-class Batcher:
-    """Gathers lines; `write` stores a batch and says of each line whether its hold was good."""
+    def end(self, good: bool) -> None:
+        """Give the answer."""
+        if not self.done.done():
+            self.done.set_result(good)
 
-    def __init__(self, write: Callable[[Sequence[Line]], Awaitable[Sequence[bool]]]) -> None:
+
+class Batcher(Generic[P]):
+    """Gathers lines; `write` stores a batch and says of each line whether its hold was good.
+
+    A line that finds nothing under way is written at once by who brings it: a lone run waits for no other task.
+    """
+
+    def __init__(self, write: Callable[[Sequence[P]], Awaitable[Sequence[bool]]]) -> None:
         self._write = write
-        self._lines: list[Line] = []
+        self._lines: list[Line[P]] = []
+        self._busy = False
         self._task: asyncio.Task[None] | None = None
 
-    async def put(self, hold: Hold, row: StepRow) -> bool:
-        """Store a step; whether the hold was good. Raises what the database raises."""
-        line = Line(hold, row, asyncio.get_running_loop().create_future())
-        self._lines.append(line)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._flush(), name="pipelines journal")
-        # Whoever is cancelled leaves; the line is written all the same, as every write that was begun.
-        return await asyncio.shield(line.done)
+    async def put(self, what: P) -> bool:
+        """Store a line; whether its hold was good. Raises what the database raises.
+
+        Whoever is cancelled leaves; the line is written all the same, as every write that was begun.
+        """
+        if self._busy:
+            line = Line(what, asyncio.get_running_loop().create_future())
+            self._lines.append(line)
+            return await line.done
+        self._busy = True
+        try:
+            [good] = await self._write([what])
+            return good
+        finally:
+            if self._lines:
+                self._task = asyncio.create_task(self._flush(), name="pipelines journal")
+            else:
+                self._busy = False
 
     async def _flush(self) -> None:
         while self._lines:
             batch, self._lines = self._lines[:MOST], self._lines[MOST:]
-            try:
-                good = await self._write(batch)
-            except Exception as error:
-                if len(batch) > 1 and not isinstance(error, StanchionError):
-                    # One line that the database does not take must not fail the others: each alone.
-                    for line in batch:
-                        await self._alone(line)
-                    continue
-                for line in batch:
-                    _fail(line, error)
-                continue
-            for line, fine in zip(batch, good, strict=True):
-                if not line.done.done():
-                    line.done.set_result(fine)
+            await self._batch(batch)
+        self._busy = False
 
-    async def _alone(self, line: Line) -> None:
+    async def _batch(self, batch: Sequence[Line[P]]) -> None:
         try:
-            [fine] = await self._write([line])
+            good = await self._write([line.what for line in batch])
         except Exception as error:
-            _fail(line, error)
+            if len(batch) == 1 or isinstance(error, StanchionError):
+                for line in batch:
+                    line.fail(error)
+                return
+        else:
+            for line, fine in zip(batch, good, strict=True):
+                line.end(fine)
             return
-        if not line.done.done():
-            line.done.set_result(fine)
-
-
-def _fail(line: Line, error: Exception) -> None:
-    if not line.done.done():
-        line.done.set_exception(error)
+        # One line that the database does not take must not fail the others: each alone.
+        for line in batch:
+            await self._batch([line])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert, or_, select, text, tuple_, update
 
 from ..contract import RunFault
 from ..ports import Beat, Bound, Claimed, Executor, News, RunRow, Tale
@@ -51,10 +51,11 @@ def claim(
     open_ = and_(runs.c.queue.not_in(busy), or_(runs.c.queue.not_in(full), runs.c.started.is_not(None)))
     query = _due(executor, now).where(open_).order_by(runs.c.priority, runs.c.created, runs.c.id).limit(limit)
     taken = [
-        _take(connection, row, executor.id, now)
+        replace(row, status="running", executor=executor.id, epoch=row.epoch + 1, started=row.started or now)
         for row in map(run_of, connection.execute(query.with_for_update(skip_locked=True)).mappings().all())
         if row.queue not in rooms or rooms[row.queue].admits(row)
     ]
+    _store(connection, taken)
     by_tenant: dict[str, list[str]] = {}
     for row in taken:
         by_tenant.setdefault(row.tenant, []).append(row.id)
@@ -91,11 +92,20 @@ def _room(connection: Connection, queue: str, bound: Bound, now: int) -> _Room:
     return room
 
 
-def _take(connection: Connection, row: RunRow, executor: str, now: int) -> RunRow:
-    started = now if row.started is None else row.started
-    values = {"status": "running", "executor": executor, "epoch": row.epoch + 1, "started": started}
-    connection.execute(update(runs).where(the_run(row.tenant, row.id)).values(values))
-    return replace(row, status="running", executor=executor, epoch=row.epoch + 1, started=started)
+_MOVED = ("status", "executor", "epoch", "started", "due", "recoveries", "stalls", "marked")
+_MOVE = (
+    update(runs)
+    .where(runs.c.tenant == bindparam("of_tenant"), runs.c.id == bindparam("of_run"))
+    .values({name: bindparam(f"new_{name}") for name in _MOVED})
+)
+
+
+def _store(connection: Connection, moved: Sequence[RunRow]) -> None:
+    """Write runs that were handed over: one statement for all, as a dead process may leave thousands."""
+    if moved:
+        own = [{"of_tenant": row.tenant, "of_run": row.id} for row in moved]
+        new = [{f"new_{name}": getattr(row, name) for name in _MOVED} for row in moved]
+        connection.execute(_MOVE, [mine | values for mine, values in zip(own, new, strict=True)])
 
 
 def register(connection: Connection, executor: Executor) -> None:
@@ -137,16 +147,17 @@ def bury(connection: Connection, executor: str, now: int, stalls: int, news: New
         if news is not None:
             news.tell(connection, [Tale("run.ended", row, {"status": "failed", "error": error.code})])
     kept = {(row.tenant, row.id) for row in stuck}
-    for row in found:
-        if (row.tenant, row.id) in kept:
-            continue
-        moved = done[row.tenant, row.id] > row.marked
-        values = {
-            "status": "queued", "due": now, "executor": None, "epoch": row.epoch + 1, "recoveries": row.recoveries + 1,
-            "stalls": 0 if moved else row.stalls + 1, "marked": done[row.tenant, row.id],
-        }  # fmt: skip
-        connection.execute(update(runs).where(the_run(row.tenant, row.id)).values(values))
+    going_on = [row for row in found if (row.tenant, row.id) not in kept]
+    _store(connection, [_freed(row, done[row.tenant, row.id], now) for row in going_on])
     return len(found)
+
+
+def _freed(row: RunRow, finished: int, now: int) -> RunRow:
+    """A run that is due for others."""
+    return replace(
+        row, status="queued", due=now, executor=None, epoch=row.epoch + 1, recoveries=row.recoveries + 1,
+        stalls=0 if finished > row.marked else row.stalls + 1, marked=finished,
+    )  # fmt: skip
 
 
 def _finished(connection: Connection, found: Sequence[RunRow]) -> Counter[tuple[str, str]]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..contract import RunFault
 from ..ports import NEVER, Hold, News, Outcome, Recording, RunRow, StepRow, Tale
-from .rows import fence, fenced, its_steps, run_of, step_values, stored, text, the_run
+from .rows import fence, its_steps, run_of, step_values, stored, text, the_run
 from .tables import bad_rows, kept, runs, signals, steps
 
 
@@ -96,25 +96,58 @@ def park(connection: Connection, hold: Hold, due: int, now: int) -> None:
     connection.execute(update(runs).where(the_run(hold.tenant, hold.run)).values(values))
 
 
-def finish(connection: Connection, hold: Hold, outcome: Outcome, now: int, news: News | None) -> None:
-    """End the run and wake its parent, if it waits."""
-    end(connection, fenced(connection, hold), outcome, now, news)
+@dataclass(frozen=True, slots=True)
+class End:
+    """A run that ended, and when."""
+
+    hold: Hold
+    outcome: Outcome
+    now: int
+
+
+def finish(connection: Connection, ends: Sequence[End], news: News | None) -> list[bool]:
+    """End runs and wake their parents; of each whether its hold was good, else nothing of it is changed."""
+    wanted = sorted((each.hold.tenant, each.hold.run, each.hold.epoch) for each in ends)
+    found = {Hold(row["tenant"], row["id"], row["epoch"]): run_of(row) for row in _rows(connection, wanted)}
+    good = [each for each in ends if each.hold in found]
+    _close(connection, [(found[each.hold], each.outcome, each.now) for each in good])
+    for each in good:
+        tell_end(connection, found[each.hold], each.outcome, each.now, news)
+    return [each.hold in found for each in ends]
+
+
+def _rows(connection: Connection, wanted: Sequence[tuple[str, str, int]]) -> Sequence[RowMapping]:
+    return connection.execute(_HELD_RUNS, {"holds": wanted}).mappings().all()
 
 
 def end(connection: Connection, row: RunRow, outcome: Outcome, now: int, news: News | None) -> None:
     """Write how a run ended, here and to its parent."""
-    values = {
-        "status": outcome.status, "output": outcome.output, "blob": outcome.blob, "ended": now, "executor": None,
-        "due": NEVER, "error": None if outcome.error is None else text(outcome.error),
-    }  # fmt: skip
-    connection.execute(update(runs).where(the_run(row.tenant, row.id)).values(values))
+    _close(connection, [(row, outcome, now)])
+    tell_end(connection, row, outcome, now, news)
+
+
+def _close(connection: Connection, ends: Sequence[tuple[RunRow, Outcome, int]]) -> None:
+    if not ends:
+        return
     connection.execute(
-        delete(steps).where(its_steps(row.tenant, row.id), steps.c.status.in_(("waiting", "retrying")))
-        if outcome.status == "done"
-        else update(steps)
-        .where(its_steps(row.tenant, row.id), steps.c.status.in_(("waiting", "retrying")))
-        .values(status="failed", error=text(RunFault("cancelled", "the run ended while this step waited")))
-    )
+        _END,
+        [
+            {
+                "of_tenant": row.tenant, "of_run": row.id, "new_status": outcome.status, "new_output": outcome.output,
+                "new_blob": outcome.blob, "new_ended": now,
+                "new_error": None if outcome.error is None else text(outcome.error),
+            }
+            for row, outcome, now in ends
+        ],
+    )  # fmt: skip
+    for done, statement in ((True, _FORGET_WAITS), (False, _FAIL_WAITS)):
+        whose = [(row.tenant, row.id) for row, outcome, _ in ends if (outcome.status == "done") is done]
+        if whose:
+            connection.execute(statement, [{"of_tenant": tenant, "of_run": run} for tenant, run in whose])
+
+
+def tell_end(connection: Connection, row: RunRow, outcome: Outcome, now: int, news: News | None) -> None:
+    """Tell others that a run ended, and its parent."""
     if news is not None:
         told = {"status": outcome.status, "error": None if outcome.error is None else outcome.error.code}
         news.tell(connection, [Tale("run.ended", replace(row, status=outcome.status), told)])
@@ -186,4 +219,28 @@ _HELD = (
     .where(tuple_(runs.c.tenant, runs.c.id, runs.c.epoch).in_(bindparam("holds", expanding=True)), _OPEN)
     .order_by(runs.c.tenant, runs.c.id)
     .with_for_update()
+)
+_HELD_RUNS = (
+    select(runs)
+    .where(tuple_(runs.c.tenant, runs.c.id, runs.c.epoch).in_(bindparam("holds", expanding=True)))
+    .where(runs.c.status == "running")
+    .order_by(runs.c.tenant, runs.c.id)
+    .with_for_update()
+)
+_END = (
+    update(runs)
+    .where(runs.c.tenant == bindparam("of_tenant"), runs.c.id == bindparam("of_run"))
+    .values({name: bindparam(f"new_{name}") for name in ("status", "output", "blob", "ended", "error")})
+    .values(executor=None, due=NEVER)
+)
+_UNDER_WAY = and_(
+    steps.c.tenant == bindparam("of_tenant"),
+    steps.c.run == bindparam("of_run"),
+    steps.c.status.in_(("waiting", "retrying")),
+)
+_FORGET_WAITS = delete(steps).where(_UNDER_WAY)
+_FAIL_WAITS = (
+    update(steps)
+    .where(_UNDER_WAY)
+    .values(status="failed", error=text(RunFault("cancelled", "the run ended while this step waited")))
 )

@@ -75,19 +75,12 @@ def fence(connection: Connection, hold: Hold) -> bool:
     """
     found = connection.execute(_FENCE, {"of": hold.tenant, "run": hold.run}).first()
     if found is None or found.epoch != hold.epoch or found.status != "running":
-        raise _superseded(hold)
+        raise superseded(hold)
     return bool(found.cancelling)
 
 
-def fenced(connection: Connection, hold: Hold) -> RunRow:
-    """The whole run, fenced in the same way."""
-    found = connection.execute(select(runs).where(the_run(hold.tenant, hold.run)).with_for_update()).mappings().first()
-    if found is None or found["epoch"] != hold.epoch or found["status"] != "running":
-        raise _superseded(hold)
-    return run_of(found)
-
-
-def _superseded(hold: Hold) -> Superseded:
+def superseded(hold: Hold) -> Superseded:
+    """What a late write is told."""
     return Superseded(f"the run {hold.run} was taken over by another process")
 
 

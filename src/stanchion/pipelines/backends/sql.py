@@ -28,9 +28,9 @@ from ..ports import (
     StepRow,
 )
 from . import changing, claiming, journal, reading
-from .batching import Batcher, Line
+from .batching import Batcher
 from .rows import journal as journal_of
-from .rows import stored, the_run
+from .rows import stored, superseded, the_run
 from .tables import runs
 
 _SYSTEM = system_context("-", task="pipelines")
@@ -44,7 +44,8 @@ class SqlEngine(Engine):
         self._clock = clock
         self._news = news
         self._step_news = news if steps else None
-        self._batcher = Batcher(self._written)
+        self._steps = Batcher(self._stepped)
+        self._ends = Batcher(self._ended)
 
     async def enqueue(self, ctx: Context, row: RunRow, steps: Sequence[StepRow] = ()) -> tuple[RunRow, bool]:
         return await self._database.write(ctx, lambda c: changing.enqueue(c, row, steps, self._news))
@@ -60,7 +61,7 @@ class SqlEngine(Engine):
     async def record(self, hold: Hold, recording: Recording) -> StepRow:
         step = recording.step
         plain = recording.new and recording.work is None and recording.keep is None and not recording.bad
-        if plain and self._step_news is None and await self._batcher.put(hold, step):
+        if plain and self._step_news is None and await self._steps.put((hold, step)):
             return step
         now = micros(self._clock.now())
         row, cancelling = await self._database.write(
@@ -70,9 +71,11 @@ class SqlEngine(Engine):
             raise Cancelled
         return row
 
-    async def _written(self, lines: Sequence[Line]) -> Sequence[bool]:
-        pairs = [(line.hold, line.row) for line in lines]
-        return await self._database.write(_SYSTEM, lambda c: journal.write_held(c, pairs))
+    async def _stepped(self, lines: Sequence[tuple[Hold, StepRow]]) -> Sequence[bool]:
+        return await self._database.write(_SYSTEM, lambda c: journal.write_held(c, lines))
+
+    async def _ended(self, ends: Sequence[journal.End]) -> Sequence[bool]:
+        return await self._database.write(_SYSTEM, lambda c: journal.finish(c, ends, self._news))
 
     async def take(self, hold: Hold, step: StepRow, *, new: bool, now: int) -> StepRow:
         return await self._database.write(_SYSTEM, lambda c: journal.take(c, hold, step, new=new, now=now))
@@ -81,7 +84,8 @@ class SqlEngine(Engine):
         await self._database.write(_SYSTEM, lambda c: journal.park(c, hold, due, now))
 
     async def finish(self, hold: Hold, outcome: Outcome, now: int) -> None:
-        await self._database.write(_SYSTEM, lambda c: journal.finish(c, hold, outcome, now, self._news))
+        if not await self._ends.put(journal.End(hold, outcome, now)):
+            raise superseded(hold)
 
     async def release(self, hold: Hold) -> None:
         await self._database.write(_SYSTEM, lambda c: claiming.release(c, hold.tenant, hold.run, hold.epoch))

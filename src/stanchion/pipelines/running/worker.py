@@ -54,6 +54,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._closing = False
+        self._more = False
 
     def _new(self) -> Executor:
         code = [(spec.name, spec.version) for spec in self._specs.values()]
@@ -102,10 +103,12 @@ class Worker:
     async def _claim(self) -> Sequence[Claimed]:
         room = min(self._pace.concurrency - len(self._running), _AT_ONCE)
         engine, now = self._tools.engine, self._tools.now()
-        # A look is cheap and takes no lock: an idle process writes nothing.
-        if room <= 0 or not await engine.waiting(self._me, now):
+        # A look is cheap and takes no lock: an idle process writes nothing. It is spared if the last claim left some.
+        if room <= 0 or not (self._more or await engine.waiting(self._me, now)):
             return ()
-        return await engine.claim(self._me, self._bounds, limit=room, now=now)
+        claimed = await engine.claim(self._me, self._bounds, limit=room, now=now)
+        self._more = len(claimed) == room
+        return claimed
 
     def _begin(self, claimed: Claimed) -> None:
         spec = self._specs[claimed.row.pipeline]
