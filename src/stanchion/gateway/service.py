@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.clock import Clock
 from ..core.context import Context
-from ..core.errors import BudgetExceeded, Conflict, InvalidInput, NotFound, StanchionError, Throttled, Unavailable
-from ..core.resilience import Decline, Hedge, Ladder, Rung, Step
+from ..core.errors import Conflict, InvalidInput, NotFound, StanchionError
 from .accounting import Accounting
 from .batches.desk import BatchDesk
 from .batching import Batching
 from .caching import Answers
 from .cascade.desk import PREFIX, Cascades
-from .contract.calls import Account, Ask, Piece, Reply, Usage
+from .contract.calls import Ask, Piece, Reply
 from .contract.cascade import CalibrationStep, Example, Outcome, RouterReport
 from .contract.gateway import Gateway, LanguageModel, Plan, RouteView
 from .contract.privacy import highest
@@ -37,7 +34,7 @@ from .routing.attempts import Attempts
 from .routing.balancing import balanced
 from .routing.choosing import Candidate, Chooser, Refused, nobody, planned
 from .routing.failing import failing
-from .routing.served import Served
+from .routing.ladders import Call, Ladders, account_of
 from .routing.table import Table, Target
 from .shield.desk import Shield
 from .shield.placing import Placing
@@ -47,22 +44,7 @@ from .wire.peek import peek_of
 if TYPE_CHECKING:
     from .similar.desk import Similar
 
-T = TypeVar("T")
-Attempt = Callable[[Context, Asked, Target, Candidate, int], Awaitable[T]]
-_MOST_LADDERS = 1_000
-_SHARE = 2 / 3  # of a route's time, for a model with others behind it
-_UNUSED = Usage()
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Call:
-    """One call under way. `budget` is the refusal of a budget, told if no other model answers instead."""
-
-    asked: Asked
-    target: Target
-    candidates: list[Candidate]
-    budget: BudgetExceeded | None = None
 
 
 class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batching, Gateway):
@@ -106,8 +88,7 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
         self._store = store
         self._clock = clock
         self._poll_seconds = poll_seconds
-        self._served = served
-        self._ladders: dict[tuple[object, ...], tuple[Target, object]] = {}
+        self._ladders = Ladders(clock=clock, sending=placing.sent, served=served)
         self._newest: dict[tuple[str, str], int] = {}
         self._seen = -1
         self._follower: asyncio.Task[None] | None = None
@@ -173,9 +154,9 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
 
     async def _answered(self, ctx: Context, asked: Asked) -> Reply:
         call = await self._call(ctx, asked)
-        step = await self._climb(ctx, call, self._attempts.whole)
+        step = await self._ladders.climb(ctx, call, self._attempts.whole)
         done = step.value
-        told = _account(call, done.candidate, step, finish=done.answer.finish, usage=done.usage, cost=done.cost)
+        told = account_of(call, done.candidate, step, finish=done.answer.finish, usage=done.usage, cost=done.cost)
         return Reply(done.answer.body, told)
 
     async def _stream(self, ctx: Context, ask: Ask) -> AsyncGenerator[Piece, None]:
@@ -186,9 +167,9 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
                     yield piece
             return
         call = await self._call(ctx, asked)
-        step = await self._climb(ctx, call, self._attempts.opened)
+        step = await self._ladders.climb(ctx, call, self._attempts.opened)
         opened = step.value
-        account = _account(call, opened.candidate, step)
+        account = account_of(call, opened.candidate, step)
         try:
             yield Piece(opened.first, opening=account)
             async with aclosing(opened.rest()) as rest:
@@ -277,8 +258,6 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
             except StanchionError as error:
                 _log.warning("changes of routes could not be read: %s", error.detail)
 
-    # Cascades
-
     async def calibrate(
         self, ctx: Context, name: str, examples: Sequence[Example], *, floor: float, confidence: float = 0.95
     ) -> AsyncIterator[CalibrationStep]:
@@ -290,9 +269,9 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
     async def train_router(self, ctx: Context, outcomes: Sequence[Outcome]) -> RouterReport:
         return await self._cascades.train_router(outcomes)
 
-    # The ladder
+    # Who may be asked
 
-    async def _call(self, ctx: Context, asked: Asked) -> _Call:
+    async def _call(self, ctx: Context, asked: Asked) -> Call:
         target = self._table.find(ctx.tenant, asked.model)
         judged = self._judged(ctx, asked, target)
         candidates = [each for each in judged if isinstance(each, Candidate)]
@@ -301,100 +280,8 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
             if any(each.why == "data" for each in refused):
                 await self._placing.kept(ctx, target.subject)
             raise nobody(refused)
-        return _Call(asked, target, candidates)
+        return Call(asked, target, candidates)
 
     def _judged(self, ctx: Context, asked: Asked, target: Target) -> list[Candidate | Refused]:
         judged = self._chooser.judge(ctx, asked, target, highest(*ctx.labels), self._placing.why_not(ctx))
         return balanced(ctx, asked, target, judged) if len(judged) > 1 else judged
-
-    async def _climb(self, ctx: Context, call: _Call, attempt: Attempt[T]) -> Step[T]:
-        spec = call.target.spec
-        bounded = (
-            ctx if spec.max_latency_ms is None else ctx.until(self._clock.monotonic() + spec.max_latency_ms / 1000)
-        )
-        try:
-            step = await self._ladder(call, attempt).run(bounded, call)
-        except Unavailable as error:
-            raise _better(error, call) from error
-        self._served(_place(call.target, call.candidates[step.index].served))
-        return step
-
-    def _ladder(self, call: _Call, attempt: Attempt[T]) -> Ladder[_Call, T]:
-        """The call's candidates as rungs. Nearly all calls of a route have the same ones, so ladders are kept."""
-        target = call.target
-        key = (id(target), attempt, call.asked.streams, *[id(each.served) for each in call.candidates])
-        kept = self._ladders.get(key)
-        if kept is None or kept[0] is not target:
-            if len(self._ladders) >= _MOST_LADDERS:
-                self._ladders.clear()
-            kept = self._ladders[key] = (target, Ladder(self._rungs(call, attempt), clock=self._clock))
-        # The attempt is part of the key, and what it gives is what the ladder gives.
-        return cast("Ladder[_Call, T]", kept[1])
-
-    def _rungs(self, call: _Call, attempt: Attempt[T]) -> list[Rung[_Call, T]]:
-        spec, last = call.target.spec, len(call.candidates) - 1
-        seconds = None if spec.max_latency_ms is None else spec.max_latency_ms / 1000
-        hedged = bool(spec.hedge_ms) and not call.asked.streams
-        return [
-            Rung(
-                name=each.served.spec.name,
-                call=partial(self._asked, attempt, place),
-                timeout=None if seconds is None or place == last else seconds * _SHARE,
-                breaker=each.served.breaker,
-                hedge=Hedge(spec.hedge_ms / 1000) if spec.hedge_ms and hedged and place < last else None,
-            )
-            for place, each in enumerate(call.candidates)
-        ]
-
-    async def _asked(self, attempt: Attempt[T], place: int, ctx: Context, call: _Call) -> T:
-        candidate = call.candidates[place]
-
-        def once() -> Awaitable[T]:
-            # Drawn, not counted: one request may make several calls, in several processes, and each is billed.
-            return attempt(ctx, call.asked, call.target, candidate, random.getrandbits(31))
-
-        await self._placing.sent(ctx, candidate.served)
-        try:
-            if call.target.spec.attempts == 1:
-                return await once()
-            # Nothing of an attempt that failed has reached the client, so it may be made again.
-            return await candidate.served.retry(call.target.spec.attempts).run(ctx, once, idempotent=True)
-        except BudgetExceeded as error:
-            # A budget that does not cover this model may cover a cheaper one.
-            call.budget = error
-            raise Decline from error
-
-
-def _better(error: Unavailable, call: _Call) -> StanchionError:
-    """What the caller can act on, where every model failed in one way."""
-    causes = error.__cause__.exceptions if isinstance(error.__cause__, ExceptionGroup) else ()
-    if call.budget is not None and all(isinstance(each, Decline) for each in causes):
-        return call.budget
-    if len(causes) == 1 and isinstance(causes[0], StanchionError):
-        return causes[0]
-    if causes and all(isinstance(each, Throttled) for each in causes):
-        return Throttled(error.detail, retry_after=error.retry_after)
-    return error
-
-
-def _place(target: Target, served: Served) -> str:
-    """The rung's place in its route."""
-    index = target.rungs.index(served)
-    return "primary" if index == 0 else f"fallback-{index}"
-
-
-def _account(
-    call: _Call, candidate: Candidate, step: Step[T], *, finish: str = "", usage: Usage = _UNUSED, cost: int = 0
-) -> Account:
-    served = candidate.served
-    return Account(
-        upstream=served.upstream.name,
-        model=served.model,
-        rung=_place(call.target, served),
-        route=call.target.route,
-        priced=candidate.price is not None,
-        finish=finish,
-        usage=usage,
-        cost=cost,
-        tried=tuple([(attempt.rung, attempt.code) for attempt in step.tried]) if step.tried else (),
-    )
