@@ -88,7 +88,7 @@ def assemble(parts: Parts, settings: EventsSettings, bus: Bus) -> EventService:
         delivery_seconds=settings.delivery_seconds,
         counted=lambda consumer, result, number: handled.inc(consumer, result, by=number),
     )
-    service.recaller = Recaller(bus, seal)
+    service.recaller = Recaller(bus, seal, clock)
     service.outside = opened(parts, settings, service)
     return service
 

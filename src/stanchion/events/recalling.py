@@ -1,15 +1,16 @@
 """What the bus still holds, looked at from its end: lists of events without their data, and one event with it.
 
-No engine reads backwards, so stretches of the log are read forwards, each one behind the one before and many times as
-long, until there is enough.
+No engine reads backwards, so stretches of the log are read forwards, each one before the last and many times as long,
+until there is enough. They are measured in numbers where all lanes share a sequence, else in time: numbers of different
+lanes say nothing of each other.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
-from ..core.clock import micros, moment
+from ..core.clock import Clock, micros, moment
 from ..core.context import Context
 from ..core.errors import InvalidInput, NotFound, NotTrustworthy
 from .contract import Envelope, Recalled, Selection, check_patterns, matches
@@ -18,16 +19,19 @@ from .ports import LANES, Bus, Stored
 
 MOST_LISTED = 200
 MOST_LOOKED = 20_000
-_FIRST, _LONGER, _PAGE = 512, 64, 1_000
+_PAGE = 1_000
+_NUMBERS, _SECONDS, _LONGER = 512, 1.0, 16
+_AGES = 40 * 86_400.0
 _MOST_POSITION = 1 << 63
 
 
 class Recaller:
     """Reads back what was published."""
 
-    def __init__(self, bus: Bus, seal: Seal) -> None:
+    def __init__(self, bus: Bus, seal: Seal, clock: Clock) -> None:
         self._bus = bus
         self._seal = seal
+        self._clock = clock
 
     async def recent(self, ctx: Context, selection: Selection, limit: int) -> Sequence[Envelope]:
         """As `Events.recent` has it."""
@@ -40,14 +44,25 @@ class Recaller:
         upper = dict(await self._bus.heads())
         least = dict.fromkeys(upper, 0) if selection.since is None else dict(await self._bus.before(selection.since))
         found: list[Envelope] = []
-        looked, length = 0, max(_FIRST, limit)
+        looked, step = 0, 0
         while len(found) < limit and looked < MOST_LOOKED and any(upper[lane] > least[lane] for lane in upper):
-            lower = {lane: max(least[lane], head - length) for lane, head in upper.items()}
-            section: deque[Envelope] = deque(maxlen=limit)
+            lower = await self._lower(upper, least, step)
+            section: list[Envelope] = []
             looked += await self._read(ctx, selection, types, lower, upper, section)
             found += sorted(section, key=lambda each: each.published, reverse=True)
-            upper, length = lower, length * _LONGER
+            upper, step = lower, step + 1
         return found[:limit]
+
+    async def _lower(self, upper: Mapping[int, int], least: Mapping[int, int], step: int) -> dict[int, int]:
+        """Where the next stretch begins."""
+        if self._bus.single:
+            length = _NUMBERS * _LONGER**step
+            return {lane: max(least[lane], head - length) for lane, head in upper.items()}
+        length = _SECONDS * _LONGER**step
+        if length > _AGES:
+            return {lane: min(least[lane], head) for lane, head in upper.items()}
+        since = await self._bus.before(self._clock.now() - timedelta(seconds=length))
+        return {lane: min(head, max(least[lane], since[lane])) for lane, head in upper.items()}
 
     async def at(self, ctx: Context, place: str) -> Sequence[Envelope]:
         """The event at the place, without its data; none where there is none."""
@@ -82,7 +97,7 @@ class Recaller:
         types: Sequence[str],
         lower: Mapping[int, int],
         upper: Mapping[int, int],
-        section: deque[Envelope],
+        section: list[Envelope],
     ) -> int:
         """Gather what fits between two places of the log; how many entries were looked at."""
         after, looked = dict(lower), 0

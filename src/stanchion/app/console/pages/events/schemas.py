@@ -26,13 +26,15 @@ _MOST, _VERSIONS, _LINES = 90, 40, 800
 _LONGEST = 40_000
 RULES: tuple[Compatibility, ...] = get_args(Compatibility)
 CATALOGUE = f"{HOME}/schemas"
+Kind = Literal["in", "out", "same", "gap"]
+_KINDS: Mapping[str, Kind] = {"+": "in", "-": "out"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of the difference between two versions."""
 
-    kind: Literal["in", "out", "same", "gap"]
+    kind: Kind
     text: str
 
 
@@ -96,7 +98,7 @@ def difference(old: str, new: str) -> list[Line]:
         if text.startswith("@@"):
             found += [Line("gap", "…")] if found else []
         else:
-            found.append(Line({"+": "in", "-": "out"}.get(text[0], "same"), text[1:]))  # type: ignore[arg-type]  # by sign
+            found.append(Line(_KINDS.get(text[0], "same"), text[1:]))
     return found[:_LINES]
 
 

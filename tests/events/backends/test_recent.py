@@ -1,0 +1,27 @@
+"""Over a broker, too, the newest events come first, and each is found again at its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stanchion.events import Event, Selection
+from stanchion.testing.events import caller, running, sqlite_url
+
+from .servers import Server
+
+
+async def test_events_of_many_lanes_are_listed_in_the_order_of_time(kind: str, broker: Server, tmp_path: Path) -> None:
+    me = caller()
+    async with running(sqlite_url(tmp_path), bus=kind, url=broker.url) as bus:
+        assert await bus.recent(me) == []
+        await bus.publish(me, [Event(type="rare", source="/shop", subject="rare")])
+        for number in range(60):
+            await bus.publish(me, [Event.of("order.placed", "/shop", number, subject=f"order-{number}")])
+        await bus.publish(caller("other", "eve"), [Event(type="order.placed", source="/shop")])
+        found = await bus.recent(me, limit=20)
+        assert [each.subject for each in found] == [f"order-{number}" for number in range(59, 39, -1)]
+        assert len(await bus.recent(me, limit=100)) == 61
+        [rare] = await bus.recent(me, selection=Selection(types=("rare",)))
+        assert (await bus.recall(me, rare.place)).event.subject == "rare"
+        newest = await bus.recall(me, found[0].place)
+        assert (newest.envelope, newest.event.json()) == (found[0], 59)
