@@ -154,6 +154,8 @@ VALID: dict[tuple[str, str], Any] = {
     ("GET", "/v1/gateway/usage/rows"): None,
     ("GET", "/v1/gateway/usage/export"): None,
     ("GET", "/v1/gateway/invoices"): None,
+    ("POST", "/v1/gateway/scores"): {"scores": [{"request_id": "ab" * 12, "value": 1}]},
+    ("GET", "/v1/gateway/comparison"): None,
     ("GET", "/v1/gateway/prompts"): None,
     ("GET", "/v1/gateway/prompts/{prompt}"): None,
     ("POST", "/v1/gateway/prompts/{prompt}"): {"messages": [{"role": "user", "text": "Hello."}]},

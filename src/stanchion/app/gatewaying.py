@@ -1,4 +1,4 @@
-"""`stanchion gateway`: cascades calibrated and routers trained."""
+"""`stanchion gateway`: cascades calibrated, routers trained, prompts and models compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of
 File = Annotated[Path, typer.Argument(help="The system file.", metavar="FILE")]
 DATA = Path(".stanchion")
 
-gateway = typer.Typer(help="The gateway: calibrate cascades, train routers.", no_args_is_help=True)
+gateway = typer.Typer(help="The gateway: cascades, routers, comparisons.", no_args_is_help=True)
 
 
 @gateway.command("calibrate")
@@ -45,3 +45,20 @@ def gateway_train_router(
     from .commands.cascades import router_trained
 
     raise typer.Exit(router_trained(outcomes, output, data=data, json=json))
+
+
+@gateway.command("compare")
+def gateway_compare(
+    prompt: Annotated[str, typer.Option(help="Compare the versions of this prompt.")] = "",
+    route: Annotated[str, typer.Option(help="Or the models of this route.")] = "",
+    days: Annotated[int, typer.Option(min=1, max=400, help="How many days back, today among them.")] = 7,
+    score: Annotated[str, typer.Option(help="The scale of scores.")] = "score",
+    baseline: Annotated[str, typer.Option(help="The variant that others are held against; unset: the busiest.")] = "",
+    confidence: Annotated[float, typer.Option(help="How sure the intervals are.")] = 0.95,
+    data: Data = DATA,
+    json: Json = False,
+) -> None:
+    """Versions of a prompt or models of a route by cost, latency and score, with confidence intervals."""
+    from .commands.comparisons import Asked, compared
+
+    raise typer.Exit(compared(Asked(prompt, route, days, score, baseline, confidence), data=data, json=json))

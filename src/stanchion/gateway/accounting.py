@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
 
 from ..core.context import Context
+from .contract.comparison import Comparison, Comparisons, Score
 from .contract.money import Accounts, BudgetSpec, BudgetState, Grouping, Invoice, Spend, SpendPage, Team, UsageLine
 
 
-class Accounting(Accounts):
+class Accounting(Accounts, Comparisons):
     """Hands every question on."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, comparisons: Comparisons) -> None:
         self._accounts = accounts
+        self._comparisons = comparisons
 
     async def budgets(self, ctx: Context) -> Sequence[BudgetState]:
         return await self._accounts.budgets(ctx)
@@ -66,3 +68,29 @@ class Accounting(Accounts):
     ) -> AsyncIterator[SpendPage]:
         async for page in self._accounts.export_usage(ctx, start=start, end=end, after=after, rows=rows):
             yield page
+
+    async def score(self, ctx: Context, scores: Sequence[Score]) -> int:
+        return await self._comparisons.score(ctx, scores)
+
+    async def compare(
+        self,
+        ctx: Context,
+        *,
+        prompt: str = "",
+        route: str = "",
+        start: date | None = None,
+        end: date | None = None,
+        score: str = "score",
+        baseline: str = "",
+        confidence: float = 0.95,
+    ) -> Comparison:
+        return await self._comparisons.compare(
+            ctx,
+            prompt=prompt,
+            route=route,
+            start=start,
+            end=end,
+            score=score,
+            baseline=baseline,
+            confidence=confidence,
+        )

@@ -87,8 +87,10 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
     from .backends.routes import SqlRoutes
     from .batches.tables import metadata as batch_tables
     from .cascade.desk import Cascades
+    from .comparing.desk import Comparer
+    from .comparing.tables import metadata as score_tables
     from .embedder.desk import Embedder
-    from .money.tables import metadata
+    from .money.tables import SCHEMA as money_schema
     from .prompts.service import PromptService
     from .routing.attempts import Attempts
     from .routing.building import forms
@@ -98,7 +100,8 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
     from .shield.placing import Placing
 
     await parts.database.prepare(schema())
-    await parts.database.prepare(Schema("gateway_money", metadata))
+    await parts.database.prepare(money_schema)
+    await parts.database.prepare(Schema("gateway_scores", score_tables))
     await parts.database.prepare(Schema("gateway_batches", batch_tables))
     money = _money(parts, settings)
     prompts = PromptService(parts.database, parts.clock)
@@ -113,6 +116,7 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
         Chooser(money.prices, output_tokens=settings.output_tokens, drained=upstreams.drained),
         Attempts(clock=parts.clock, purse=money),
         money=money,
+        comparisons=Comparer(parts.database, money.ledger, clock=parts.clock),
         prompts=prompts,
         shield=_shield(parts, privacy, prompts),
         placing=placing,

@@ -16,6 +16,7 @@ from ..core.values import Json
 from .contract import Ask, Balance, Gateway, Plan, RouteSpec, RouteView, RungView, Shape, SimilarSpec
 from .money.routes import add_accounts
 from .protocols.batches import batch_routes
+from .protocols.comparing import add_comparisons
 from .protocols.document import document
 from .protocols.endpoints import call_routes
 from .protocols.mcp import document as mcp_document
@@ -90,6 +91,7 @@ def routes(gateway: Gateway) -> Routes:
     add_upstreams(api, gateway)
     add_accounts(api, gateway)
     add_prompts(api, gateway)
+    add_comparisons(api, gateway)
     add_tools(api, gateway)
     whole = APIRouter()
     whole.include_router(api)

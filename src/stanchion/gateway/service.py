@@ -19,6 +19,7 @@ from .caching import Answers
 from .cascade.desk import PREFIX, Cascades
 from .contract.calls import Ask, Piece, Reply
 from .contract.cascade import CalibrationStep, Example, Outcome, RouterReport
+from .contract.comparison import Comparisons
 from .contract.gateway import Gateway, LanguageModel, Plan, RouteView
 from .contract.privacy import highest
 from .contract.specs import RouteSpec
@@ -57,6 +58,7 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
         attempts: Attempts,
         *,
         money: MoneyService,
+        comparisons: Comparisons,
         prompts: PromptService,
         shield: Shield,
         placing: Placing,
@@ -70,7 +72,7 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
         poll_seconds: float = 1.0,
         served: Callable[[str], None] = lambda rung: None,
     ) -> None:
-        Accounting.__init__(self, money)
+        Accounting.__init__(self, money, comparisons)
         Prompting.__init__(self, prompts)
         Operating.__init__(self, upstreams)
         Installing.__init__(self, embedder)

@@ -38,7 +38,7 @@ _RELEASE = ("registry:promote", "registry:alias", "serving:rollout", "serving:un
 _MONEY = ("gateway:write_budget", "gateway:write_team")
 """Who spends does not say how much."""
 
-_CALLS = ("gateway:complete", "gateway:batch", "gateway:read")
+_CALLS = ("gateway:complete", "gateway:batch", "gateway:score", "gateway:read")
 
 _DRILL = "serving:drill"
 """To make a system fail on purpose is nobody's daily work."""

@@ -39,6 +39,7 @@ from .cascade import (
     Trial,
     Verify,
 )
+from .comparison import Comparison, Comparisons, Estimate, Score, Variant
 from .gateway import (
     Gateway,
     LanguageModel,
@@ -120,8 +121,11 @@ __all__ = [
     "CascadeSpec",
     "Cascading",
     "Check",
+    "Comparison",
+    "Comparisons",
     "Confidence",
     "Credential",
+    "Estimate",
     "Example",
     "FilePurpose",
     "Fits",
@@ -166,6 +170,7 @@ __all__ = [
     "RouterReport",
     "Routing",
     "RungView",
+    "Score",
     "Scripts",
     "SelfConsistency",
     "Shape",
@@ -188,6 +193,7 @@ __all__ = [
     "UsageLine",
     "Variable",
     "VariableType",
+    "Variant",
     "Verify",
     "Weights",
     "Window",

@@ -11,6 +11,7 @@ from ...core.contract import action
 from .batches import CallBatches
 from .calls import Ask, Piece, Reply, Shape
 from .cascade import Cascading
+from .comparison import Comparisons
 from .money import Accounts
 from .operations import Operations
 from .prompts import Prompts
@@ -114,7 +115,7 @@ class Routing(Protocol):
         ...
 
 
-class Gateway(Routing, Operations, Accounts, Prompts, Cascading, Weights, Tools, CallBatches, Protocol):
+class Gateway(Routing, Operations, Accounts, Comparisons, Prompts, Cascading, Weights, Tools, CallBatches, Protocol):
     """One door to every language, embedding and rerank model."""
 
     @action("gateway:complete", effect="read", resource="LanguageModel")

@@ -118,7 +118,7 @@ class Spend:
 
     `id` names the charge: it is counted once, however often it is written. One request may make several calls, and a
     call several attempts. `price` is the version of the price; it is empty and `cost` 0 where no price was known
-    (`priced` is False).
+    (`priced` is False). It `took` so many microseconds at the model; 0 where that was not measured.
     """
 
     id: str
@@ -136,6 +136,7 @@ class Spend:
     cost: int
     outcome: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    took: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,11 @@ def named(row: dict[str, Any]) -> dict[str, Any]:
 def _group(dialect: str, name: str, tag: str) -> ColumnElement[Any]:
     if name == "day":
         return spend.c.at // DAY
-    if name != "tag":
-        return spend.c[name]
+    return tag_of(dialect, tag) if name == "tag" else spend.c[name]
+
+
+def tag_of(dialect: str, tag: str) -> ColumnElement[Any]:
+    """The value of a call's tag, empty where it has none. The name must have been checked."""
     if dialect == "postgresql":
         held: ColumnElement[Any] = cast(spend.c.tags, JSON)[tag].as_string()
         # Sorted by code points, as SQLite does.

@@ -37,7 +37,7 @@ _COLUMNS = (
         "price",
         "outcome",
     ),
-    *("priced", *_COUNTS, "cost", "estimated", "tags"),
+    *("priced", *_COUNTS, "cost", "estimated", "tags", "took"),
 )
 _DAY_KEY = ("tenant", "day", "team", "key", "route", "provider", "model", "price", "outcome")
 _DAY_SUMS = ("requests", "unpriced", *_COUNTS, "cost")
@@ -102,6 +102,7 @@ def spend_of(row: Row[tuple[object, ...]]) -> Spend:
         cost=row.cost,
         outcome=row.outcome,
         tags=msgspec.json.decode(row.tags, type=dict[str, str]),
+        took=row.took,
     )
 
 
@@ -130,6 +131,7 @@ def _values(tenant: str, row: Spend) -> tuple[Any, ...]:
         row.cost,
         used.estimated,
         msgspec.json.encode(tags).decode() if tags else "{}",
+        row.took,
     )
 
 

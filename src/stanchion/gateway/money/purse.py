@@ -145,6 +145,7 @@ class MoneyPurse(Purse):
             cost=held.cost,
             outcome=outcome,
             tags=held.tags,
+            took=max(1, int((self._clock.monotonic() - held.opened) * 1e6)),
         )
         self._ledger.add((ctx.tenant, row))
         return held.cost

@@ -83,6 +83,11 @@ class MoneyService(Purse, Accounts):
         self._task: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
 
+    @property
+    def ledger(self) -> SpendLedger:
+        """Where settled calls are written."""
+        return self._ledger
+
     async def start(self) -> None:
         """Read budgets and teams, and begin to write and to tidy. Raises Unavailable."""
         await self._book.refresh()

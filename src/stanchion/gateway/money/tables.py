@@ -5,7 +5,14 @@ Times are microseconds since the epoch in UTC, days are `2026-01-31`, amounts pi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
+
+from ...core.storage import Schema
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
 metadata = MetaData()
 
@@ -64,6 +71,8 @@ spend = Table(
     _count("cost"),
     _name("outcome"),
     Column("tags", Text, nullable=False),
+    # Microseconds from the reserve to the settling; 0 where it was not measured.
+    Column("took", BigInteger, nullable=False, server_default="0"),
     # A call is charged once, however often its row is written.
     Index("gateway_spend_charge", "tenant", "charge", unique=True),
     Index("gateway_spend_request", "tenant", "request_id"),
@@ -115,3 +124,10 @@ team_members = Table(
     _name("team"),
     Index("gateway_team_members_team", "tenant", "team"),
 )
+
+
+def _add_took(operations: Operations) -> None:
+    operations.add_column("gateway_spend", Column("took", BigInteger, nullable=False, server_default="0"))
+
+
+SCHEMA = Schema("gateway_money", metadata, steps=(_add_took,))

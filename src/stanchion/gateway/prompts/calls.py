@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 from ...core.context import Context
@@ -17,6 +18,8 @@ from ..wire.peek import Peek, peek_of
 
 PROMPT = "prompt"
 """The tag that tells which prompt and version a call was made with, such as `greeting@3`."""
+UNIT = "prompt_unit"
+"""The tag that tells whom a version was assigned to, where the call names it: a digest, as it may be a person."""
 _SHAPES = ("chat", "messages", "responses")
 _KEYS = {"id", "label", "version", "variables", "unit"}
 
@@ -40,7 +43,10 @@ class Prompted:
             return ask
         rendered = await self._rendered(ctx, named)
         body = peek.replaced(put=_put(ask.shape, peek, rendered.messages), drop=("prompt",))
-        return replace(ask, body=body, tags={**ask.tags, PROMPT: f"{rendered.name}@{rendered.version}"})
+        tags = {**ask.tags, PROMPT: f"{rendered.name}@{rendered.version}"}
+        if unit := named.get("unit"):
+            tags[UNIT] = blake2b(str(unit).encode(), digest_size=8).hexdigest()
+        return replace(ask, body=body, tags=tags)
 
     async def _rendered(self, ctx: Context, named: object) -> Rendered:
         if not isinstance(named, Mapping) or not isinstance(named.get("id"), str) or not set(named) <= _KEYS:

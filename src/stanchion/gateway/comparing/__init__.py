@@ -1,0 +1,1 @@
+"""Scores, and the comparison of variants by cost, latency and score."""
