@@ -30,7 +30,7 @@ COMMANDS = (
     "features materialise", "features backfill", "features import-feast",
     "rollout start", "rollout list", "rollout show", "rollout pause", "rollout resume", "rollout approve",
     "rollout abort", "rollout promote", "rollout rollback",
-    "gateway calibrate", "gateway train-router", "gateway compare",
+    "gateway calibrate", "gateway train-router", "gateway compare", "gateway history", "gateway restore",
     "events publish", "events list", "events consumers", "events dead", "events redrive", "events replay",
     "events schemas", "events asyncapi",
     "pipelines run", "pipelines backfill", "pipelines graph", "worker",

@@ -1,4 +1,4 @@
-"""`stanchion gateway`: cascades calibrated, routers trained, prompts and models compared."""
+"""`stanchion gateway`: cascades calibrated, routers trained, prompts and models compared, routes brought back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import typer
 Data = Annotated[Path, typer.Option("--data", help="Folder that holds all state.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text for people.")]
 File = Annotated[Path, typer.Argument(help="The system file.", metavar="FILE")]
+Route = Annotated[str, typer.Argument(help="The route's name.")]
 DATA = Path(".stanchion")
 
-gateway = typer.Typer(help="The gateway: cascades, routers, comparisons.", no_args_is_help=True)
+gateway = typer.Typer(help="The gateway: cascades, routers, comparisons, former routes.", no_args_is_help=True)
 
 
 @gateway.command("calibrate")
@@ -62,3 +63,26 @@ def gateway_compare(
     from .commands.comparisons import Asked, compared
 
     raise typer.Exit(compared(Asked(prompt, route, days, score, baseline, confidence), data=data, json=json))
+
+
+@gateway.command("history")
+def gateway_history(file: File, route: Route, data: Data = DATA, json: Json = False) -> None:
+    """Show who changed a route when, and what."""
+    from .commands.route_versions import told
+
+    raise typer.Exit(told(file, route, data=data, json=json))
+
+
+@gateway.command("restore")
+def gateway_restore(
+    file: File,
+    route: Route,
+    version: Annotated[int, typer.Argument(min=0, help="The version to bring back; 0 is the declared route.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would change, and change nothing.")] = False,
+    data: Data = DATA,
+    json: Json = False,
+) -> None:
+    """Bring back a former version of a route, as a new one. A running server follows."""
+    from .commands.route_versions import restored
+
+    raise typer.Exit(restored(file, route, version, dry_run=dry_run, data=data, json=json))

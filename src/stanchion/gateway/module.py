@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .money.service import MoneyService
     from .operating import Upstreams
     from .ports import Transport
+    from .privacy.guard import Guard
     from .prompts.service import PromptService
     from .routing.served import Served
     from .service import GatewayService
@@ -84,6 +85,8 @@ async def _build(parts: Parts, settings: GatewaySettings) -> GatewayService | Do
 
 async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
     from ..core.storage import Schema
+    from .backends.reports import SCHEMA as REPORTS
+    from .backends.reports import SqlReports
     from .backends.routes import SqlRoutes
     from .batches.tables import metadata as batch_tables
     from .cascade.desk import Cascades
@@ -103,12 +106,14 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
     await parts.database.prepare(money_schema)
     await parts.database.prepare(Schema("gateway_scores", score_tables))
     await parts.database.prepare(Schema("gateway_batches", batch_tables))
+    await parts.database.prepare(REPORTS)
     money = _money(parts, settings)
     prompts = PromptService(parts.database, parts.clock)
     privacy = next(iter(_of(parts.declared, PrivacySpec)), None)
     cascades = _of(parts.declared, CascadeSpec)
     metrics = parts.metrics
     embedder = Embedder(Path(parts.folder) / "models")
+    guard = _guard(parts, privacy)
     placing = Placing(privacy, parts.database)
     models, upstreams = _models(parts, embedder)
     return GatewayService(
@@ -118,9 +123,9 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
         money=money,
         comparisons=Comparer(parts.database, money.ledger, clock=parts.clock),
         prompts=prompts,
-        shield=_shield(parts, privacy, prompts),
+        shield=_shield(parts, guard, prompts),
         placing=placing,
-        cascades=Cascades(cascades, forms(parts.clock) if cascades else {}),
+        cascades=Cascades(cascades, forms(parts.clock) if cascades else {}, SqlReports(parts.database, parts.clock)),
         store=SqlRoutes(parts.database, parts.clock),
         upstreams=upstreams,
         embedder=embedder,
@@ -172,19 +177,23 @@ def _models(parts: Parts, embedder: Embedder) -> tuple[dict[str, Served], Upstre
     return models, Upstreams(list(health.values()), list(models.values()), probes, store, tenant=parts.tenant)
 
 
-def _shield(parts: Parts, privacy: PrivacySpec | None, prompts: PromptService) -> Shield:
+def _guard(parts: Parts, privacy: PrivacySpec | None) -> Guard | None:
+    """What looks calls through; None where no rules are declared."""
+    if privacy is None:
+        return None
     from .privacy.detect import Detector
     from .privacy.guard import Guard
     from .privacy.tables import tokens
     from .privacy.tokens import Tokens
+
+    return Guard(privacy, Detector(privacy), Tokens(parts.database, parts.vault, tokens, parts.clock))
+
+
+def _shield(parts: Parts, guard: Guard | None, prompts: PromptService) -> Shield:
     from .prompts.calls import Prompted
     from .rails.rails import Rails
     from .shield.desk import Shield
 
-    guard = None
-    if privacy is not None:
-        kept = Tokens(parts.database, parts.vault, tokens, parts.clock)
-        guard = Guard(privacy, Detector(privacy), kept)
     rails = _of(parts.declared, RailSpec)
     return Shield(
         guard=guard, rails=Rails(rails) if rails else None, prompted=Prompted(prompts), database=parts.database
@@ -211,17 +220,18 @@ def _of(declared: Sequence[object], kind: type[T]) -> list[T]:
     return [item for item in declared if isinstance(item, kind)]
 
 
-def _tools(parts: Parts, placing: Placing) -> ToolDesk:
+def _tools(parts: Parts, guard: Guard | None, placing: Placing) -> ToolDesk:
     """The declared servers of tools."""
     from .backends.http import HttpTransport
     from .backends.mcp import McpServer
     from .tools.desk import ToolDesk, ToolServer
+    from .tools.screen import Screen
 
     secret, clock = _secrets(parts), parts.clock
     declared = _of(parts.declared, ToolServerSpec)
     reached = [(spec, HttpTransport(spec.upstream(), clock=clock, secrets=secret)) for spec in declared]
     servers = [ToolServer(spec, McpServer(spec, transport), clock=clock) for spec, transport in reached]
-    return ToolDesk(servers, placing.server)
+    return ToolDesk(servers, Screen(guard, placing, parts.database))
 
 
 def _secrets(parts: Parts) -> Callable[[str], Awaitable[str]]:

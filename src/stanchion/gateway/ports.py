@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from ..core.context import Context
 from ..core.values import Json
 from .contract.calls import Ask, Usage
+from .contract.cascade import CascadeReport, KeptReport
 from .contract.specs import RouteSpec
 from .contract.tools import ToolAnswer, ToolView
 from .wire.conversation import Answer, Conversation, Step
@@ -186,6 +188,16 @@ class Purse(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRoute:
+    """A version of a route as it was put; `spec` is None where the route was taken back."""
+
+    version: int
+    spec: RouteSpec | None
+    changed_at: datetime
+    changed_by: str
+
+
 class RouteStore(Protocol):
     """Keeps the routes that tenants put at run time, every version of them."""
 
@@ -199,6 +211,22 @@ class RouteStore(Protocol):
 
     async def put(self, ctx: Context, name: str, spec: RouteSpec | None, *, after: int) -> int:
         """Keep a new version behind `after`, the newest one (0: none); its number. Raises Conflict."""
+        ...
+
+    async def versions(self, ctx: Context, name: str, *, limit: int, before: int | None) -> Sequence[StoredRoute]:
+        """Versions of a route of the caller's tenant, newest first; with `before` those with a lower number."""
+        ...
+
+
+class ReportStore(Protocol):
+    """Keeps what calibrations found."""
+
+    async def keep(self, ctx: Context, cascade: str, report: CascadeReport) -> None:
+        """Keep a report of the caller's tenant, made now."""
+        ...
+
+    async def newest(self, ctx: Context) -> Sequence[KeptReport]:
+        """The tenant's newest report of each cascade, by the cascade's name."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,7 +14,19 @@ from ..core.context import Context
 from ..core.errors import InvalidInput, Misconfigured
 from ..core.http import Routes, context_of
 from ..core.values import Json
-from .contract import Ask, Balance, Gateway, Plan, RouteSpec, RouteView, RungView, Shape, SimilarSpec
+from .contract import (
+    Ask,
+    Balance,
+    Gateway,
+    KeptReport,
+    Plan,
+    RouteSpec,
+    RouteVersion,
+    RouteView,
+    RungView,
+    Shape,
+    SimilarSpec,
+)
 from .money.routes import add_accounts
 from .protocols.batches import batch_routes
 from .protocols.comparing import add_comparisons
@@ -29,6 +42,8 @@ from .protocols.upstreams import add_upstreams
 Caller = Annotated[Context, Depends(context_of)]
 RouteName = Annotated[str, Path(description="The name of a route, without `route:`.")]
 Version = Annotated[int, Query(ge=0, description="The version that is to be replaced; 0 for a declared or new one.")]
+Limit = Annotated[int, Query(ge=1, le=1_000, description="The most versions to give.")]
+Before = Annotated[int | None, Query(ge=1, description="Give versions of a lower number.")]
 
 
 class Body(BaseModel):
@@ -76,12 +91,54 @@ class RouteList(BaseModel):
     data: list[RouteItem]
 
 
+class ChangeItem(BaseModel):
+    """A field that differs."""
+
+    field: str
+    before: str
+    after: str
+
+
+class VersionItem(BaseModel):
+    """A version of a route. `restoring` is what would change in the present route if it were brought back."""
+
+    version: int
+    changed_at: datetime | None
+    changed_by: str
+    holds: bool
+    changes: list[ChangeItem]
+    restoring: list[ChangeItem]
+    unfit: str = Field(description="Why it cannot be brought back now; empty where it can.")
+    route: RouteRequest | None = Field(description="None where the route was taken back.")
+
+
+class VersionList(BaseModel):
+    """Versions of a route, newest first."""
+
+    data: list[VersionItem]
+
+
+class RestoreRequest(Body):
+    """A version to bring back."""
+
+    restored: int = Field(ge=0, description="The number of the version; 0 is the declared route.")
+
+
+class ReportList(BaseModel):
+    """Reports of cascades, by the cascade's name. Costs are the mean of a call in picodollars."""
+
+    data: list[KeptReport]
+
+
 class PlanRequest(Body):
     """A call to plan."""
 
     shape: Literal["chat", "completions", "responses", "embeddings", "rerank", "messages"] = "chat"
     request: dict[str, Json] = Field(description="The body as it would be sent.")
     tags: dict[str, str] = Field({}, description="The tags as they would be sent.")
+    version: int | None = Field(
+        None, ge=0, description="The version of the route to plan under; None: the present one."
+    )
 
 
 def routes(gateway: Gateway) -> Routes:
@@ -117,11 +174,30 @@ def _managed(api: APIRouter, gateway: Gateway) -> None:
         await gateway.drop_route(ctx, route, version=version)
         return Response(status_code=204)
 
+    @api.get("/routes/{route}/versions")
+    async def list_route_versions(
+        ctx: Caller, route: RouteName, limit: Limit = 100, before: Before = None
+    ) -> VersionList:
+        """Who changed a route when, and what."""
+        found = await gateway.route_versions(ctx, route, limit=limit, before=before)
+        return VersionList(data=[_version(each) for each in found])
+
+    @api.post("/routes/{route}/restore")
+    async def restore_route(ctx: Caller, route: RouteName, body: RestoreRequest, version: Version = 0) -> RouteItem:
+        """Bring back a former version of a route, as a new one."""
+        return _item(await gateway.restore_route(ctx, route, body.restored, version=version))
+
+    @api.get("/cascades")
+    async def list_cascade_reports(ctx: Caller) -> ReportList:
+        """What the newest calibration of each cascade found."""
+        return ReportList(data=list(await gateway.cascade_reports(ctx)))
+
     @api.post("/plan")
     async def plan_call(ctx: Caller, body: PlanRequest) -> Plan:
         """Which models a call would be sent to, without making it."""
         shape: Shape = body.shape
-        return await gateway.plan(ctx, Ask(shape, msgspec.json.encode(body.request), tags=body.tags))
+        ask = Ask(shape, msgspec.json.encode(body.request), tags=body.tags)
+        return await gateway.plan(ctx, ask, version=body.version)
 
 
 def _spec(name: str, body: RouteRequest) -> RouteSpec:
@@ -136,10 +212,18 @@ def _spec(name: str, body: RouteRequest) -> RouteSpec:
 
 def _item(view: RouteView) -> RouteItem:
     spec = view.spec
-    return RouteItem(
-        name=spec.name,
-        version=view.version,
-        rungs=list(view.rungs),
+    fields = _request(spec).model_dump()
+    return RouteItem(name=spec.name, version=view.version, rungs=list(view.rungs), **fields)
+
+
+def _version(found: RouteVersion) -> VersionItem:
+    spec = found.spec
+    told = {**asdict(found), "route": None if spec is None else _request(spec)}
+    return VersionItem(**{name: value for name, value in told.items() if name != "spec"})
+
+
+def _request(spec: RouteSpec) -> RouteRequest:
+    return RouteRequest(
         primary=spec.primary,
         fallbacks=list(spec.fallbacks),
         max_latency_ms=spec.max_latency_ms,

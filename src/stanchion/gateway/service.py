@@ -16,9 +16,9 @@ from .accounting import Accounting
 from .batches.desk import BatchDesk
 from .batching import Batching
 from .caching import Answers
+from .calibrating import Calibrating
 from .cascade.desk import PREFIX, Cascades
 from .contract.calls import Ask, Piece, Reply
-from .contract.cascade import CalibrationStep, Example, Outcome, RouterReport
 from .contract.comparison import Comparisons
 from .contract.gateway import Gateway, LanguageModel, Plan, RouteView
 from .contract.privacy import highest
@@ -35,6 +35,7 @@ from .routing.attempts import Attempts
 from .routing.balancing import balanced
 from .routing.choosing import Candidate, Chooser, Refused, nobody, planned
 from .routing.failing import failing
+from .routing.history import History, Restoring
 from .routing.ladders import Call, Ladders, account_of
 from .routing.table import Table, Target
 from .shield.desk import Shield
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batching, Gateway):
+class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batching, Restoring, Calibrating, Gateway):
     """Sends calls to models along their routes. `start` and `stop` frame its life."""
 
     def __init__(
@@ -78,9 +79,10 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
         Installing.__init__(self, embedder)
         Tooling.__init__(self, tools)
         Batching.__init__(self, batches)
+        Restoring.__init__(self, History(table, store))
+        Calibrating.__init__(self, cascades)
         self._shield = shield
         self._placing = placing
-        self._cascades = cascades
         self._answers = Answers(clock)
         self._alike: Similar | None = None
         self._money = money
@@ -185,10 +187,10 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
             await opened.close()
         yield Piece(b"", replace(account, usage=opened.usage, cost=opened.cost, finish=opened.finish))
 
-    async def plan(self, ctx: Context, ask: Ask) -> Plan:
+    async def plan(self, ctx: Context, ask: Ask, *, version: int | None = None) -> Plan:
         checked = await self._shield.checked(ctx, ask)
         asked, ctx = read(checked.ask), checked.ctx
-        target = self._table.find(ctx.tenant, asked.model)
+        target = await self._history.asked(ctx, asked.model, version)
         judged = self._judged(ctx, asked, target)
         rungs = [planned(each) for each in judged]
         out = next((each.tokens_out for each in judged if isinstance(each, Candidate)), asked.most_out or 0)
@@ -259,17 +261,6 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
                 await self._upstreams.refresh()
             except StanchionError as error:
                 _log.warning("changes of routes could not be read: %s", error.detail)
-
-    async def calibrate(
-        self, ctx: Context, name: str, examples: Sequence[Example], *, floor: float, confidence: float = 0.95
-    ) -> AsyncIterator[CalibrationStep]:
-        steps = self._cascades.calibrate(ctx, name, examples, self.complete, floor=floor, confidence=confidence)
-        async with aclosing(steps):
-            async for step in steps:
-                yield step
-
-    async def train_router(self, ctx: Context, outcomes: Sequence[Outcome]) -> RouterReport:
-        return await self._cascades.train_router(outcomes)
 
     # Who may be asked
 

@@ -11,11 +11,15 @@ from stanchion.core.context import Context
 from stanchion.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from stanchion.gateway import (
     Account,
+    Alone,
     Ask,
     BudgetSpec,
     BudgetState,
+    Calibration,
+    CascadeReport,
     Gateway,
     Grouping,
+    KeptReport,
     LanguageModel,
     Level,
     Limit,
@@ -23,10 +27,13 @@ from stanchion.gateway import (
     Piece,
     Plan,
     PlannedRung,
+    Point,
     Prompt,
     PromptView,
     Reply,
+    RouteChange,
     RouteSpec,
+    RouteVersion,
     RouteView,
     RungView,
     UpstreamView,
@@ -53,6 +60,7 @@ class FakeGateway(Gateway):
     """`broken` models fail; `asked` tells what was changed or called."""
 
     empty: bool = False
+    reports: bool = True
     broken: frozenset[str] = frozenset()
     said: str = SAID
     asked: list[tuple[object, ...]] = field(default_factory=list)
@@ -99,14 +107,51 @@ class FakeGateway(Gateway):
     async def drop_route(self, ctx: Context, name: str, *, version: int) -> None:
         self.asked.append(("drop_route", name, version))
 
-    async def plan(self, ctx: Context, ask: Ask) -> Plan:
+    async def route_versions(
+        self, ctx: Context, name: str, *, limit: int = 100, before: int | None = None
+    ) -> Sequence[RouteVersion]:
+        spec, version = self._specs()[name]
+        if not version:
+            return [RouteVersion(0, spec, None, "", True, (), ())]
+        former = replace(spec, primary="quoter", fallbacks=("large",), weights={}, max_cost=None)
+        back = (RouteChange("primary", "small", "quoter"), RouteChange("max_cost", "0.01", ""))
+        ahead = (RouteChange("primary", "quoter", "small"), RouteChange("max_cost", "", "0.01"))
+        gone = replace(former, primary="former")
+        return [
+            RouteVersion(version, spec, NOW, "key:ada", True, ahead, ()),
+            RouteVersion(2, former, NOW - timedelta(days=1), "operator:ben", False, (), back),
+            RouteVersion(1, gone, NOW - timedelta(days=2), "key:ada", False, (), back, "no model 'former' is declared"),
+            RouteVersion(0, former, None, "", False, (), back),
+        ]
+
+    async def restore_route(self, ctx: Context, name: str, restored: int, *, version: int) -> RouteView:
+        self.asked.append(("restore_route", name, restored, version))
+        spec, present = self._specs()[name]
+        if version != present:
+            raise Conflict(f"the route {name!r} is at another version")
+        return RouteView(spec, version + 1 if restored else 0, tuple(map(_rung, spec.models)))
+
+    async def cascade_reports(self, ctx: Context) -> Sequence[KeptReport]:
+        if self.empty or not self.reports:
+            return ()
+        front = [
+            Point(0.9, (0.1,), 22_000_000.0, 0.78, 0.71, (0.9, 0.1)),
+            Point(0.6, (0.55,), 61_000_000.0, 0.93, 0.89, (0.6, 0.4)),
+            Point(0.2, (0.8,), 118_000_000.0, 0.96, 0.92, (0.2, 0.8)),
+        ]
+        alone = [Alone("small", 9_000_000.0, 0.70, 0.64), Alone("large", 140_000_000.0, 0.95, 0.91)]
+        found = Calibration((0.55,), 0.88, 0.89, 0.95, 200)
+        report = CascadeReport(alone, front, found, front[1], 0.56, 200)
+        return [KeptReport("cheap-first", NOW, "operator:ada", report), KeptReport("former", NOW, "key:ada", report)]
+
+    async def plan(self, ctx: Context, ask: Ask, *, version: int | None = None) -> Plan:
         name = json.loads(ask.body)["model"]
         rungs = (
             PlannedRung("small", "first", "", 21_000_000, True),
             PlannedRung("large", "first", "its condition does not hold", None, False),
             PlannedRung("deep", "second", "the call could cost more than the route's max_cost", 61_000_000_000, False),
         )
-        return Plan(name.removeprefix("route:"), 3, len(ask.body) // 4, 1_000, rungs)
+        return Plan(name.removeprefix("route:"), 3 if version is None else version, len(ask.body) // 4, 1_000, rungs)
 
     async def complete(self, ctx: Context, ask: Ask) -> Reply:
         model = json.loads(ask.body)["model"]

@@ -11,7 +11,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stanchion.app.console.charts import Axis, Series, bars, histogram, lines, reliability, sparkline, waterfall
+from stanchion.app.console.charts import (
+    Axis,
+    Series,
+    Setting,
+    bars,
+    histogram,
+    lines,
+    pareto,
+    reliability,
+    sparkline,
+    waterfall,
+)
 from stanchion.app.console.charts.scale import short, ticks
 from stanchion.app.console.markdown import render
 from stanchion.app.console.pages.buckets import buckets
@@ -183,3 +194,27 @@ def test_no_card_makes_a_tag_or_an_attribute_of_its_own(pieces: list[str]) -> No
     known = {"p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "pre", "code", "strong", "div", "table"}
     assert tags.seen <= known | {"thead", "tbody", "tr", "th", "td"}
     assert tags.attributes <= {"tabindex", "class", "role", "aria-label", "scope"}
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1)), min_size=1, max_size=20),
+    st.floats(0.01, 0.99),
+)
+def test_every_setting_of_a_cascade_lies_within_the_picture(found: list[tuple[float, float]], floor: float) -> None:
+    settings = [Setting(cost, quality) for cost, quality in found]
+    curve = pareto(settings, [Setting(*found[0], "alone")], settings[-1], floor=floor)
+    assert len(curve.marks) == len(settings) + 2
+    assert all(-0.01 <= mark.x <= 480.5 and -0.01 <= mark.y <= 240.01 for mark in curve.marks)
+    assert 0 <= curve.floor <= 240
+    assert curve.qualities[-1] == (0.0, "100%")
+    assert 2 <= len(curve.qualities) <= 8
+
+
+def test_a_cheaper_setting_lies_left_and_a_better_one_higher() -> None:
+    curve = pareto([Setting(1, 0.7), Setting(3, 0.9)], [Setting(4, 0.95, "large")], Setting(3, 0.9), floor=0.85)
+    first, second, large, chosen = curve.marks
+    assert first.x < second.x < large.x
+    assert first.y > second.y > large.y
+    assert (chosen.x, chosen.y) == (second.x, second.y)
+    assert large.before
+    assert not first.before

@@ -120,19 +120,52 @@ def test_a_new_route_is_put_and_taken_back_again_once_confirmed(make_world: Any)
     assert 'value="a b"' in send(world, f"{HOME}/routes", **{"name": "a b", "model-1": "small"}).text
 
 
-def test_a_route_tells_who_changed_it_when(make_world: Any) -> None:
-    from dataclasses import replace
+def test_a_route_tells_who_changed_it_when_and_what(make_world: Any) -> None:
+    text = page(make_world(), f"{HOME}/routes/answers")
+    history = text[text.index("<h2>Versions") :]
+    newest, second, first, declared = re.findall(r"<li>.*?</li>", history, re.S)
+    assert "holds" in newest
+    assert "Bring back" not in newest
+    assert "<del>quoter</del> → <ins>small</ins>" in newest
+    assert "operator:ben" in second
+    assert "<del>0.01</del>" in second, "what it would change"
+    assert "no model &#39;former&#39; is declared" in first
+    assert "<form" not in first
+    assert "Bring back the declared route" in declared
+    assert "Bring back" not in page(make_world(denied=["gateway:route"]), f"{HOME}/routes/answers")
+    assert "Audit log" not in page(make_world(denied=["audit:read"]), f"{HOME}/routes/answers")
 
+
+def test_a_former_version_is_tried_dry_and_brought_back_once_confirmed(make_world: Any) -> None:
     world = make_world()
-    facts = {"version": 3, "primary": "small", "fallbacks": "large,quoter"}
-    world.audit.log[0] = replace(world.audit.log[0], action="gateway:route", resource="Route::answers", facts=facts)
-    world.audit.log[1] = replace(world.audit.log[1], action="gateway:route", resource="Route::other", facts=facts)
-    text = page(world, f"{HOME}/routes/answers")
-    history = text[text.index("<h2>History") :]
-    assert history.count("<li>") == 1
-    assert "version 3" in history
-    assert "small, large, quoter" in history
-    assert "may not read it" in page(make_world(denied=["audit:read"]), f"{HOME}/routes/answers")
+    text = send(world, f"{HOME}/routes/answers/plan", text="When do you open?", under="2").text
+    assert "under version 2" in text
+    assert '<option value="2" selected>' in text
+    assert 'value="1"' not in text[text.index('name="under"') : text.index("</select>", text.index('name="under"'))]
+    fields = {"restored": "2", "version": "3"}
+    assert send(world, f"{HOME}/routes/answers/restore", **fields).status_code == 422
+    assert world.doors.gateway.asked == []
+    done = send(world, f"{HOME}/routes/answers/restore", **fields, confirm="yes")
+    assert (done.status_code, done.headers["location"]) == (303, f"{HOME}/routes/answers")
+    assert world.doors.gateway.asked == [("restore_route", "answers", 2, 3)]
+    stale = send(world, f"{HOME}/routes/answers/restore", restored="2", version="2", confirm="yes")
+    assert stale.status_code == 409
+    assert send(world, f"{HOME}/routes/answers/restore", restored="x", version="3", confirm="yes").status_code == 422
+
+
+def test_a_cascade_shows_what_its_newest_calibration_found(make_world: Any) -> None:
+    text = page(make_world(), HOME)
+    cheap, former = re.findall(r'<section class="card" aria-label="Cascade .*?</section>', text, re.S)
+    assert "200 labelled examples" in cheap
+    assert 'aria-labelledby="cascade-1-title cascade-1-about"' in cheap
+    assert cheap.count('class="point"') == 3
+    assert cheap.count('class="pareto-alone"') == 2
+    assert re.search(r">calibrated</th><td class=\"num\">0\.0610</td>", cheap)
+    assert "no longer declared" in former
+    assert "no longer declared" not in cheap
+    empty = FakeGateway()
+    empty.reports = False
+    assert "Never calibrated here" in page(make_world(gateway=empty), HOME)
 
 
 def test_who_may_only_read_is_offered_no_form_that_changes_anything(make_world: Any) -> None:

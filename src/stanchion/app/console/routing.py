@@ -126,6 +126,7 @@ def _gateway(shell: Shell) -> list[Line]:
         ("/gateway/routes/{route}", shell.shows(gateway_routes.detail), "GET"),
         ("/gateway/routes/{route}", shell.acts(gateway_routes.save), "POST"),
         ("/gateway/routes/{route}/plan", shell.acts(gateway_routes.dry_run), "POST"),
+        ("/gateway/routes/{route}/restore", shell.acts(gateway_routes.restore), "POST"),
         ("/gateway/routes/{route}/drop", shell.acts(gateway_routes.drop), "POST"),
         ("/gateway/providers", shell.shows(providers.page), "GET"),
         ("/gateway/providers/{upstream}/drain", shell.acts(providers.drain), "POST"),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from ...core.clock import Clock, micros
+from ...core.clock import Clock, micros, moment
 from ...core.context import Context
 from ...core.errors import Conflict
 from ...core.storage import Database
 from ..contract.specs import RouteSpec
-from ..ports import RouteStore
+from ..ports import RouteStore, StoredRoute
 from .tables import routes
 
 if TYPE_CHECKING:
@@ -45,6 +45,19 @@ class SqlRoutes(RouteStore):
     async def changes(self) -> int:
         query = select(func.count()).select_from(routes)
         return await self._database.read(lambda connection: connection.execute(query).scalar_one())
+
+    async def versions(self, ctx: Context, name: str, *, limit: int, before: int | None) -> Sequence[StoredRoute]:
+        table = routes.c
+        query = (
+            select(table.version, table.spec, table.changed_at, table.changed_by)
+            .where(table.tenant == ctx.tenant, table.name == name)
+            .order_by(table.version.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            query = query.where(table.version < before)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [StoredRoute(version, _spec(text), moment(at), by) for version, text, at, by in rows]
 
     async def put(self, ctx: Context, name: str, spec: RouteSpec | None, *, after: int) -> int:
         row = {

@@ -9,6 +9,7 @@ Source: A. Angelopoulos et al., "Learn then test", 2021 (fixed sequence testing)
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 from ...core.errors import InvalidInput
@@ -16,7 +17,8 @@ from ..contract.cascade import Calibration, Point, Trial
 
 _STEPS = 50
 _LEAST = 20
-NEVER = math.inf
+# No score reaches it. It is a number that JSON can hold, as infinity is not.
+NEVER = sys.float_info.max
 
 
 def points(trials: Sequence[Trial], *, confidence: float = 0.95) -> Sequence[Point]:

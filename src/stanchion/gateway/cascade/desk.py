@@ -12,10 +12,10 @@ import msgspec
 from ...core.context import Context
 from ...core.errors import InvalidInput, NotFound
 from ..contract.calls import Account, Ask, Piece, Reply, Shape, Usage
-from ..contract.cascade import CalibrationStep, CascadeSpec, Example, Outcome, Predicted, RouterReport
+from ..contract.cascade import CalibrationStep, CascadeSpec, Example, KeptReport, Outcome, Predicted, RouterReport
 from ..contract.gateway import LanguageModel
 from ..dialects.openai import OpenAIDialect
-from ..ports import Form
+from ..ports import Form, ReportStore
 from ..wire.conversation import (
     Answer,
     Began,
@@ -69,7 +69,8 @@ class _Sums:
 class Cascades:
     """The declared cascades. Every step is a call of the gateway like any other: metered, bounded and placed."""
 
-    def __init__(self, specs: Sequence[CascadeSpec], forms: Mapping[Shape, Form]) -> None:
+    def __init__(self, specs: Sequence[CascadeSpec], forms: Mapping[Shape, Form], reports: ReportStore) -> None:
+        self._reports = reports
         self._specs = {spec.name: spec for spec in specs}
         self._routers = {
             spec.name: Router.load(Path(spec.verify.file)) for spec in specs if isinstance(spec.verify, Predicted)
@@ -120,7 +121,12 @@ class Cascades:
             trials.append(await tried(spec, example, call, lambda: sums.cost, self._routers.get(spec.name)))
             yield CalibrationStep(number, len(examples), sums.cost)
         made = report(spec.steps, trials, floor=floor, confidence=confidence)
+        await self._reports.keep(ctx, spec.name, made)
         yield CalibrationStep(len(examples), len(examples), sums.cost, made)
+
+    async def reports(self, ctx: Context) -> Sequence[KeptReport]:
+        """As the contract's `cascade_reports`."""
+        return await self._reports.newest(ctx)
 
     async def train_router(self, outcomes: Sequence[Outcome]) -> RouterReport:
         """As the contract's."""

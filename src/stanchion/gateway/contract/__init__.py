@@ -30,6 +30,7 @@ from .cascade import (
     Example,
     FitsSchema,
     Judge,
+    KeptReport,
     Outcome,
     Own,
     Point,
@@ -96,6 +97,7 @@ from .specs import (
     check_together,
 )
 from .tools import ToolAnswer, Tools, ToolServerSpec, ToolView
+from .versions import RouteChange, RouteVersion
 from .weights import InstalledModel, Weights
 
 __all__ = [
@@ -136,6 +138,7 @@ __all__ = [
     "InstalledModel",
     "Invoice",
     "Judge",
+    "KeptReport",
     "Kind",
     "Known",
     "LanguageModel",
@@ -165,7 +168,9 @@ __all__ = [
     "RailSpec",
     "Rendered",
     "Reply",
+    "RouteChange",
     "RouteSpec",
+    "RouteVersion",
     "RouteView",
     "RouterReport",
     "Routing",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from ...core.context import Context
@@ -188,6 +189,16 @@ class CascadeReport:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptReport:
+    """What the newest calibration of a cascade found."""
+
+    cascade: str
+    made_at: datetime
+    made_by: str
+    report: CascadeReport
+
+
+@dataclass(frozen=True, slots=True)
 class CalibrationStep:
     """How far a calibration is; the last one has the report. `cost` is what it has cost so far in picodollars."""
 
@@ -216,8 +227,14 @@ class Cascading(Protocol):
         """Ask every model of a cascade every question, and find the thresholds that keep the floor.
 
         An answer is right if it is the expected one, or holds it as words of its own; case and spaces do not count.
-        Each call is billed like any other. Raises NotFound, InvalidInput (too few examples, a floor out of reach).
+        Each call is billed like any other, and the report at the end is kept. Raises NotFound, InvalidInput (too few
+        examples, a floor out of reach).
         """
+        ...
+
+    @action("gateway:read", effect="read", resource="Cascade")
+    async def cascade_reports(self, ctx: Context) -> Sequence[KeptReport]:
+        """The newest report of each cascade that the caller's tenant has calibrated, by the cascade's name."""
         ...
 
     @action("gateway:calibrate", effect="read", resource="Cascade")

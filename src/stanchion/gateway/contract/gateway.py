@@ -17,6 +17,7 @@ from .operations import Operations
 from .prompts import Prompts
 from .specs import RouteSpec
 from .tools import Tools
+from .versions import RouteVersion
 from .weights import Weights
 
 
@@ -114,6 +115,27 @@ class Routing(Protocol):
         """
         ...
 
+    @action("gateway:read", effect="read", resource="Route", by="name")
+    async def route_versions(
+        self, ctx: Context, name: str, *, limit: int = 100, before: int | None = None
+    ) -> Sequence[RouteVersion]:
+        """The versions of a route of the caller's tenant, newest first, at most 1,000; with `before` those of a lower
+        number.
+
+        The declared one comes last. Raises NotFound for a route that there never was, InvalidInput.
+        """
+        ...
+
+    @action("gateway:route", effect="write", resource="Route", by="name")
+    async def restore_route(self, ctx: Context, name: str, restored: int, *, version: int) -> RouteView:
+        """Bring back a former version, as a new one; 0 takes back what was put, so that the declared route holds.
+
+        `version` is the present one (0: none, or as declared). `plan` with `version` tells beforehand what would
+        become of a call. Raises NotFound for a version that there is not, Conflict if the present one is another by
+        now, InvalidInput for one that cannot hold now.
+        """
+        ...
+
 
 class Gateway(Routing, Operations, Accounts, Comparisons, Prompts, Cascading, Weights, Tools, CallBatches, Protocol):
     """One door to every language, embedding and rerank model."""
@@ -137,6 +159,9 @@ class Gateway(Routing, Operations, Accounts, Comparisons, Prompts, Cascading, We
         ...
 
     @action("gateway:read", effect="read", resource="LanguageModel")
-    async def plan(self, ctx: Context, ask: Ask) -> Plan:
-        """What would become of the call, without making it. Raises NotFound, InvalidInput."""
+    async def plan(self, ctx: Context, ask: Ask, *, version: int | None = None) -> Plan:
+        """What would become of the call, without making it; with `version`, under that version of the route it asks.
+
+        Raises NotFound, InvalidInput.
+        """
         ...

@@ -22,7 +22,9 @@ class ToolServerSpec:
 
     `tools` are patterns of the tools that are offered at all. `keys` are patterns of tools by pattern of principal
     (`key:ID`, `user:NAME`): once there is one, a caller has only what the patterns that fit it name. Calls whose data
-    is of a guarded class go only where `on_premises` and `region` allow it. `seconds` is the longest call.
+    is of a guarded class go only where `on_premises` and `region` allow it. With `as_given` a server on the premises
+    has its arguments as they were given, such as the address that a mail goes to: what the rules would redact or
+    tokenise is left, and counts for their class. `seconds` is the longest call.
     """
 
     name: str
@@ -32,6 +34,7 @@ class ToolServerSpec:
     tools: tuple[str, ...] = ("*",)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     on_premises: bool = False
+    as_given: bool = False
     region: str = ""
     seconds: float = 60.0
     plain_http: bool = False
@@ -40,6 +43,11 @@ class ToolServerSpec:
         check_name("a tool server", self.name)
         if SEPARATOR in self.name:
             raise Misconfigured(f"a tool server cannot be called {self.name!r}: {SEPARATOR} parts it from its tools")
+        if self.as_given and not self.on_premises:
+            raise Misconfigured(
+                f"the tool server {self.name} cannot have its arguments as they were given: it is not on the premises",
+                next_step="Mark it on_premises if it is a machine of your own, or leave as_given out.",
+            )
         self.upstream()
 
     def upstream(self) -> UpstreamSpec:
@@ -94,10 +102,16 @@ class Tools(Protocol):
         ...
 
     @action("gateway:call_tool", effect="outward", resource="Tool", by="name", seconds=600)
-    async def call_tool(self, ctx: Context, name: str, arguments: Mapping[str, Json]) -> ToolAnswer:
+    async def call_tool(
+        self, ctx: Context, name: str, arguments: Mapping[str, Json], *, sensitivity: str = ""
+    ) -> ToolAnswer:
         """Call a tool, once: it is never called again because an answer did not come.
 
-        Raises NotFound for one that the caller may not know of, InvalidInput for arguments that its server refuses,
-        NotAllowed for data that may not go there, Unavailable, DeadlineExceeded.
+        Arguments and answer are looked through by the declared rules (`PrivacySpec`), as calls of models are;
+        `sensitivity` is the caller's own word for the class of the arguments.
+
+        Raises NotFound for one that the caller may not know of, InvalidInput for arguments that its server refuses
+        and for a class that there is not, NotAllowed for data that may not go there and for an answer that may not be
+        given (the tool has then been called), Unavailable, DeadlineExceeded.
         """
         ...

@@ -17,6 +17,7 @@ from .documents import Walk
 from .recognisers import Span
 from .tokens import TOKEN, Tokens, token_of
 
+_UNSEEN = "the answer could not be looked through, and the rules want it looked through"
 _INLINE = 20_000  # bytes: longer documents are looked through in a thread
 
 
@@ -49,8 +50,18 @@ class Guard:
         self.watches_answers = any(treatment != "allow" for treatment in spec.answer.values())
         self.turns_back = "tokenise" in spec.ask.values()
 
-    async def ask(self, ctx: Context, document: Mapping[str, Any], declared: str = "", *, size: int = 0) -> Verdict:
+    async def ask(
+        self,
+        ctx: Context,
+        document: Mapping[str, Any],
+        declared: str = "",
+        *,
+        size: int = 0,
+        free: bool = False,
+        as_given: bool = False,
+    ) -> Verdict:
         """The verdict on a request. `declared` is the caller's own word for its class; `size` its length in bytes.
+        `free` is a document of no protocol, as `Walk` has it; with `as_given` nothing is taken out of it.
 
         Raises InvalidInput for a class that there is not, and NotAllowed where the rules want such a call blocked.
         """
@@ -61,7 +72,10 @@ class Guard:
         secret = b""
         if self.turns_back:
             secret = await self._tokens.secret(ctx.tenant)
-        look = _Look(self.spec, self._detector, self.spec.ask, secret)
+        treatments: Mapping[str, str] = self.spec.ask
+        if as_given:
+            treatments = {kind: "block" for kind, treatment in treatments.items() if treatment == "block"}
+        look = _Look(self.spec, self._detector, treatments, secret, free=free)
         try:
             new = await self._walked(look, document, size)
         except Undetectable:
@@ -75,6 +89,21 @@ class Guard:
             await self._tokens.keep(ctx.tenant, look.tokens)
         label = highest(stated, *look.left, *((self.spec.opaque,) if look.walk.opaque else ()))
         return Verdict(label, new, look.found, look.treated, look.tokens, look.walk.opaque, changed=new is not document)
+
+    async def given(self, document: Mapping[str, Any], *, size: int = 0) -> Verdict:
+        """The verdict on a free document that is an answer, with what the rules for answers want taken out, out.
+
+        Raises NotAllowed where they want it blocked, where it could not be looked through, and where what is to be
+        taken out stands in a name or a number and cannot be.
+        """
+        look = _Look(self.spec, self._detector, self.spec.answer, b"", free=True)
+        try:
+            new = await self._walked(look, document, size)
+        except Undetectable:
+            raise NotAllowed(_UNSEEN) from None
+        if look.blocked or look.stuck:
+            raise NotAllowed(f"the answer holds what must not be given: {_told(look.blocked + look.stuck)}")
+        return Verdict(highest(*look.left), new, look.found, look.treated, changed=new is not document)
 
     async def answered(self, ctx: Context, text: str, verdict: Verdict, *, json: bool = False) -> str:
         """Words of an answer as the caller gets them: tokens turned back, and what the rules want taken out, out.
@@ -92,7 +121,7 @@ class Guard:
         try:
             new = look.change(text)
         except Undetectable:
-            raise NotAllowed("the answer could not be looked through, and the rules want it looked through") from None
+            raise NotAllowed(_UNSEEN) from None
         if look.blocked:
             raise NotAllowed(f"the answer holds what must not be given: {_told(look.blocked)}")
         return new
@@ -126,15 +155,24 @@ class Guard:
 class _Look:
     """One pass over a request or a piece of an answer: what was found, and what became of it."""
 
-    def __init__(self, spec: PrivacySpec, detector: Detector, treatments: Mapping[str, str], secret: bytes) -> None:
+    def __init__(
+        self,
+        spec: PrivacySpec,
+        detector: Detector,
+        treatments: Mapping[str, str],
+        secret: bytes,
+        *,
+        free: bool = False,
+    ) -> None:
         self._spec = spec
         self._detector = detector
         self._treatments = treatments
         self._secret = secret
-        self.walk = Walk(self.change, untouchable=self._untouchable)
+        self.walk = Walk(self.change, untouchable=self._untouchable, free=free)
         self.found: Counter[str] = Counter()
         self.treated: Counter[str] = Counter()
         self.blocked: Counter[str] = Counter()
+        self.stuck: Counter[str] = Counter()
         self.left: set[Sensitivity] = set()
         self.tokens: dict[str, str] = {}
 
@@ -170,8 +208,11 @@ class _Look:
         """A name or a number that holds something: it cannot be replaced, so it counts as left."""
         for span in self._detector.find(text):
             self.found[span.kind] += 1
-            if self._treatments.get(span.kind, "allow") == "block":
+            treatment = self._treatments.get(span.kind, "allow")
+            if treatment == "block":
                 self.blocked[span.kind] += 1
+            elif treatment != "allow":
+                self.stuck[span.kind] += 1
             self.left.add(self._spec.label(span.kind))
 
 

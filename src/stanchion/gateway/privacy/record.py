@@ -9,16 +9,16 @@ from ...core.storage import Database
 from .guard import Verdict
 
 
-async def inspected(database: Database, ctx: Context, verdict: Verdict) -> None:
+async def inspected(database: Database, ctx: Context, verdict: Verdict, *, resource: str = "Upstream::*") -> None:
     """Write what a call held, by kinds and counts and never by what was found, and what was taken out of it."""
     facts = {
         "label": verdict.label,
         "inspected": not verdict.failed,
         "opaque": verdict.opaque,
-        **_counts("found", verdict.found),
-        **_counts("treated", verdict.treated),
+        **counts("found", verdict.found),
+        **counts("treated", verdict.treated),
     }
-    await _written(database, ctx, "gateway:inspect", "*", facts)
+    await _written(database, ctx, "gateway:inspect", resource, facts)
 
 
 async def placed(
@@ -26,19 +26,34 @@ async def placed(
 ) -> None:
     """Write that a call of this class is about to be sent to an upstream."""
     facts = {"label": label, "model": model, "place": "on_premises" if on_premises else region or "unnamed"}
-    await _written(database, ctx, "gateway:place", upstream, facts)
+    await _written(database, ctx, "gateway:place", f"Upstream::{upstream}", facts)
+
+
+async def reached(database: Database, ctx: Context, label: Sensitivity, *, tool: str, place: str) -> None:
+    """Write that arguments of this class are about to be sent to the server of a tool."""
+    await _written(database, ctx, "gateway:place", f"Tool::{tool}", {"label": label, "place": place})
+
+
+async def withheld(database: Database, ctx: Context, label: Sensitivity, *, tool: str) -> None:
+    """Write that a call of a tool was refused, because its server may not have arguments of this class."""
+    await _written(database, ctx, "gateway:keep", f"Tool::{tool}", {"label": label})
 
 
 async def kept(database: Database, ctx: Context, label: Sensitivity, *, model: str) -> None:
     """Write that a call of this class was refused, because no upstream may have it."""
-    await _written(database, ctx, "gateway:keep", "*", {"label": label, "model": model})
+    await _written(database, ctx, "gateway:keep", "Upstream::*", {"label": label, "model": model})
 
 
-async def _written(database: Database, ctx: Context, action: str, upstream: str, facts: Facts) -> None:
+def counts(name: str, found: Mapping[str, int]) -> Facts:
+    """Counts by kind as facts of an event."""
+    return {f"{name}_{kind}": number for kind, number in sorted(found.items())}
+
+
+async def _written(database: Database, ctx: Context, action: str, resource: str, facts: Facts) -> None:
     effect = Effect(
         action=action,
         kind="outward",
-        resource=f"Upstream::{upstream}",
+        resource=resource,
         tenant=ctx.tenant,
         principal=ctx.principal,
         request_id=ctx.request_id,
@@ -46,7 +61,3 @@ async def _written(database: Database, ctx: Context, action: str, upstream: str,
         facts=dict(facts),
     )
     await database.write(ctx.within(effect), lambda connection: None)
-
-
-def _counts(name: str, counts: Mapping[str, int]) -> Facts:
-    return {f"{name}_{kind}": number for kind, number in sorted(counts.items())}

@@ -5,7 +5,7 @@ Every call stands alone and is answered with JSON, so any process may answer it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +35,7 @@ PATH = "/v1/mcp"
 KNOWN = ("2025-03-26", "2025-06-18", "2025-11-25")
 _LATEST = "2025-06-18"
 _MOST = 8 << 20
+_SENSITIVITY = b"x-stanchion-sensitivity"
 _METHOD_NOT_FOUND, _INVALID_PARAMS, _FAILED = -32601, -32602, -32000
 
 
@@ -60,7 +61,8 @@ class McpEndpoint:
             return
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
         try:
-            answer["result"] = await self._answered(ctx, row, str(message.get("method")), _params(message))
+            method, params = str(message.get("method")), _params(message)
+            answer["result"] = await self._answered(ctx, row, method, params, _sensitivity(scope["headers"]))
         except (NotAllowed, NotAuthenticated):
             raise
         except _Unknown:
@@ -70,7 +72,9 @@ class McpEndpoint:
             answer["error"] = _error(ctx, error)
         await _told(send, 200, msgspec.json.encode(answer))
 
-    async def _answered(self, ctx: Context, row: LedgerRow, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _answered(
+        self, ctx: Context, row: LedgerRow, method: str, params: Mapping[str, Any], sensitivity: str
+    ) -> dict[str, Any]:
         match method:
             case "initialize":
                 asked = params.get("protocolVersion")
@@ -84,16 +88,18 @@ class McpEndpoint:
             case "tools/list":
                 return {"tools": [_tool(each) for each in await self._tools.tools(ctx)]}
             case "tools/call":
-                return await self._called(ctx, row, params)
+                return await self._called(ctx, row, params, sensitivity)
             case _:
                 raise _Unknown
 
-    async def _called(self, ctx: Context, row: LedgerRow, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _called(
+        self, ctx: Context, row: LedgerRow, params: Mapping[str, Any], sensitivity: str
+    ) -> dict[str, Any]:
         name, arguments = params.get("name"), params.get("arguments") or {}
         if not isinstance(name, str) or not isinstance(arguments, dict):
             raise InvalidInput("`name` is a text and `arguments` an object")
         row.subject = redact(name)[:192] if name.isprintable() else ""
-        answer = await self._tools.call_tool(ctx, name, arguments)
+        answer = await self._tools.call_tool(ctx, name, arguments, sensitivity=sensitivity)
         told: dict[str, Any] = {"content": list(answer.content), "isError": answer.failed}
         return told if answer.structured is None else {**told, "structuredContent": dict(answer.structured)}
 
@@ -128,6 +134,10 @@ def _message(body: bytes) -> dict[str, Any]:
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
         raise InvalidInput("the body is one message of JSON-RPC 2.0", next_step="Messages are not taken in batches.")
     return message
+
+
+def _sensitivity(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    return next((value.decode("latin-1")[:64] for name, value in headers if name == _SENSITIVITY), "")
 
 
 def _params(message: Mapping[str, Any]) -> Mapping[str, Any]:

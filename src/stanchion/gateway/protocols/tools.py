@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Header, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...core.context import Context
@@ -12,6 +12,9 @@ from ...core.http import context_of
 from ..contract.tools import ToolAnswer, Tools, ToolView
 
 Caller = Annotated[Context, Depends(context_of)]
+Sensitivity = Annotated[
+    str, Header(alias="x-stanchion-sensitivity", max_length=64, description="The class of the arguments.")
+]
 ToolName = Annotated[str, Path(max_length=260, description="SERVER__TOOL.")]
 
 
@@ -55,9 +58,9 @@ def add_tools(api: APIRouter, tools: Tools) -> None:
         return ToolList(data=[_item(each) for each in await tools.tools(ctx)])
 
     @api.post("/tools/{tool}")
-    async def call_tool(ctx: Caller, tool: ToolName, body: CallRequest) -> AnswerItem:
+    async def call_tool(ctx: Caller, tool: ToolName, body: CallRequest, sensitivity: Sensitivity = "") -> AnswerItem:
         """Call a tool, once."""
-        return _answer(await tools.call_tool(ctx, tool, body.arguments))
+        return _answer(await tools.call_tool(ctx, tool, body.arguments, sensitivity=sensitivity))
 
 
 def _item(tool: ToolView) -> ToolItem:

@@ -56,6 +56,10 @@ class Table:
         """The route of that name as the tenant has it."""
         return self._put.get((tenant, name)) or self._declared.get(name)
 
+    def declared(self, name: str) -> Target | None:
+        """The route of that name as the system's file has it."""
+        return self._declared.get(name)
+
     def replace(self, put: Mapping[tuple[str, str], Target]) -> None:
         """Take in all the routes that were put, by tenant and name."""
         self._put = dict(put)

@@ -33,11 +33,16 @@ class Placing:
         """The same of a server of tools."""
         return self._spec.why_not(highest(*ctx.labels), on_premises=spec.on_premises, region=spec.region)
 
+    def guards(self, ctx: Context) -> bool:
+        """Whether the call is of a class that may not go anywhere."""
+        label = highest(*ctx.labels)
+        return label in self._spec.on_premises or label in self._spec.regions
+
     async def sent(self, ctx: Context, served: Served) -> None:
         """Write down, before it happens, that a call of a guarded class goes to a model."""
-        label = highest(*ctx.labels)
-        if label not in self._spec.on_premises and label not in self._spec.regions:
+        if not self.guards(ctx):
             return
+        label = highest(*ctx.labels)
         upstream = served.upstream
         await placed(
             self._database,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ...core.clock import Clock
 from ...core.context import Context
-from ...core.errors import InvalidInput, NotAllowed, NotFound, StanchionError, Unavailable
+from ...core.errors import InvalidInput, NotFound, StanchionError, Unavailable
 from ...core.resilience import Breaker
 from ...core.values import Json
 from ..contract.tools import SEPARATOR, ToolAnswer, Tools, ToolServerSpec, ToolView
 from ..ports import ToolSource
+from .screen import Screen
 
 _log = logging.getLogger(__name__)
 _FRESH_SECONDS = 60.0
-WhyNot = Callable[[Context, ToolServerSpec], str]
 
 
 class ToolServer:
@@ -60,11 +60,11 @@ class _Held:
 
 
 class ToolDesk(Tools):
-    """The tools of all servers. `why_not` says why data of the call may not go to a server; empty where it may."""
+    """The tools of all servers. `screen` looks through what goes to them and what comes back."""
 
-    def __init__(self, servers: Sequence[ToolServer], why_not: WhyNot) -> None:
+    def __init__(self, servers: Sequence[ToolServer], screen: Screen) -> None:
         self._servers = {server.spec.name: server for server in servers}
-        self._why_not = why_not
+        self._screen = screen
 
     async def close(self) -> None:
         """Close the connections."""
@@ -88,16 +88,18 @@ class ToolDesk(Tools):
             raise Unavailable(f"no tool server answers ({', '.join(failed)})")
         return sorted(found, key=lambda tool: tool.name)
 
-    async def call_tool(self, ctx: Context, name: str, arguments: Mapping[str, Json]) -> ToolAnswer:
+    async def call_tool(
+        self, ctx: Context, name: str, arguments: Mapping[str, Json], *, sensitivity: str = ""
+    ) -> ToolAnswer:
         owner, _, tool = name.partition(SEPARATOR)
         server = self._servers.get(owner)
         # One that the caller may not know of is answered as one that does not exist.
         if server is None or not tool or not server.spec.offers(ctx.principal, tool):
             raise NotFound(f"there is no tool {name!r:.200}", next_step="GET /v1/gateway/tools lists the tools.")
-        if reason := self._why_not(ctx, server.spec):
-            raise NotAllowed(f"the tool {name:.200} may not have this data: {reason}")
+        screened = await self._screen.sent(ctx, server.spec, name, arguments, sensitivity)
         async with server.breaker_held():
-            return await server.source.call(ctx, tool, arguments)
+            answer = await server.source.call(screened.ctx, tool, screened.arguments)
+        return await self._screen.given(screened, answer)
 
 
 class Tooling(Tools):
@@ -109,8 +111,10 @@ class Tooling(Tools):
     async def tools(self, ctx: Context) -> Sequence[ToolView]:
         return await self._tools.tools(ctx)
 
-    async def call_tool(self, ctx: Context, name: str, arguments: Mapping[str, Json]) -> ToolAnswer:
-        return await self._tools.call_tool(ctx, name, arguments)
+    async def call_tool(
+        self, ctx: Context, name: str, arguments: Mapping[str, Json], *, sensitivity: str = ""
+    ) -> ToolAnswer:
+        return await self._tools.call_tool(ctx, name, arguments, sensitivity=sensitivity)
 
 
 def _short(name: str) -> str:

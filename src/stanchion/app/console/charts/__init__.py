@@ -7,6 +7,7 @@ letters keep their size. Nothing carries a style of its own; colours come from c
 from .graph import graph_picture
 from .histogram import histogram
 from .lineage import Picture, lineage_picture
+from .pareto import Pareto, Setting, pareto
 from .reliability import Reliability, ReliabilityPoint, reliability
 from .timeline import Axis, Chart, Series, bars, lines, sparkline
 from .waterfall import Waterfall, waterfall
@@ -14,16 +15,19 @@ from .waterfall import Waterfall, waterfall
 __all__ = [
     "Axis",
     "Chart",
+    "Pareto",
     "Picture",
     "Reliability",
     "ReliabilityPoint",
     "Series",
+    "Setting",
     "Waterfall",
     "bars",
     "graph_picture",
     "histogram",
     "lineage_picture",
     "lines",
+    "pareto",
     "reliability",
     "sparkline",
     "waterfall",

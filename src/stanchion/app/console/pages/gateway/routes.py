@@ -14,16 +14,16 @@ from starlette.responses import Response
 
 from .....core.context import Context
 from .....core.errors import InvalidInput, NotFound, StanchionError
-from .....core.security.contract import AuditEvent
 from .....gateway import Plan, RouteView
 from ...assets import BASE
 from ...flash import Flash
 from ...shell import Shell
 from .asking import Question, ask_of, question_of
+from .cascades import PREFIX, cascades
 from .editing import SLOTS, Draft, draft_of, spec_of
 from .room import HOME, door, month, total
 
-_ROUTES, _LOOKED_AT, _CHANGES = 60, 100, 20
+_ROUTES, _LOOKED_AT, _VERSIONS = 60, 100, 20
 _CACHED = ("hit", "similar", "coalesced")
 
 
@@ -69,13 +69,15 @@ async def new(shell: Shell, request: Request, ctx: Context) -> Response:
 async def dry_run(shell: Shell, request: Request, ctx: Context, form: Mapping[str, str]) -> Response:
     """What would become of a call, without making it."""
     name, question = request.path_params["route"], question_of(form)
+    under: int | None = None
     try:
-        plan = await door(shell).plan(ctx, ask_of(f"route:{name}", question))
+        under = _version(form, "under") if form.get("under") else None
+        plan = await door(shell).plan(ctx, ask_of(f"route:{name}", question), version=under)
     except NotFound:
         raise
     except StanchionError as error:
-        return await _show(shell, request, ctx, name, error=error, question=question)
-    return await _show(shell, request, ctx, name, question=question, plan=plan)
+        return await _show(shell, request, ctx, name, error=error, question=question, under=under)
+    return await _show(shell, request, ctx, name, question=question, plan=plan, under=under)
 
 
 async def create(shell: Shell, request: Request, ctx: Context, form: Mapping[str, str]) -> Response:
@@ -101,6 +103,24 @@ async def save(shell: Shell, request: Request, ctx: Context, form: Mapping[str, 
     return shell.leave(request, _address(name), Flash("ok", f"Version {view.version} of {name} holds."))
 
 
+async def restore(shell: Shell, request: Request, ctx: Context, form: Mapping[str, str]) -> Response:
+    """Bring back a former version."""
+    name = request.path_params["route"]
+    try:
+        if form.get("confirm") != "yes":
+            raise InvalidInput(
+                "bringing the version back was not confirmed", next_step="Tick the box above the button."
+            )
+        restored = _version(form, "restored")
+        view = await door(shell).restore_route(ctx, name, restored, version=_version(form))
+    except NotFound:
+        raise
+    except StanchionError as error:
+        return await _show(shell, request, ctx, name, error=error)
+    said = f"version {view.version}, as version {restored} was" if view.version else "as declared again"
+    return shell.leave(request, _address(name), Flash("ok", f"{name} is {said}."))
+
+
 async def drop(shell: Shell, request: Request, ctx: Context, form: Mapping[str, str]) -> Response:
     """Take back what was put."""
     name = request.path_params["route"]
@@ -121,13 +141,15 @@ async def _listed(shell: Shell, ctx: Context) -> dict[str, Any]:
     gateway = door(shell)
     views = await gateway.routes(ctx)
     lines = await month(shell, ctx)
-    cascades = [model for model in await gateway.models(ctx) if model.name.startswith("cascade:")]
+    declared = [model.name for model in await gateway.models(ctx) if model.name.startswith(PREFIX)]
+    found, more = await cascades(shell, ctx, [name.removeprefix(PREFIX) for name in declared])
     return {
         "views": views[:_ROUTES],
         "left_out": max(0, len(views) - _ROUTES),
         "sums": total(lines),
         "counted": shell.permissions.may(ctx, "gateway:read_usage"),
-        "cascades": cascades[:_ROUTES],
+        "cascades": found,
+        "more_cascades": more,
         "troubled": sum(rung.breaker != "closed" or rung.out > 0 for view in views for rung in view.rungs),
     }
 
@@ -142,6 +164,7 @@ async def _show(
     draft: Draft | None = None,
     question: Question | None = None,
     plan: Plan | None = None,
+    under: int | None = None,
 ) -> Response:
     view = await _find(shell, ctx, name)
     whole = len(view.spec.models) <= SLOTS
@@ -156,7 +179,9 @@ async def _show(
         question=question or Question(),
         asked=question is not None,
         plan=plan,
-        changes=await _changes(shell, ctx, name),
+        under=under,
+        versions=await door(shell).route_versions(ctx, name, limit=_VERSIONS),
+        more_than=_VERSIONS,
         action=_address(name),
         live=f"{BASE}/fragments/gateway/routes/{quote(name, safe='')}",
     )
@@ -196,18 +221,10 @@ async def _recent(shell: Shell, ctx: Context, name: str) -> Recent | None:
     )
 
 
-async def _changes(shell: Shell, ctx: Context, name: str) -> Sequence[AuditEvent] | None:
-    """Who changed the route when, as the audit log has it, newest first; None for whoever may not read that."""
-    if not shell.permissions.may(ctx, "audit:read"):
-        return None
-    events = await shell.doors.audit.events(ctx, action="gateway:route", limit=100)
-    return [event for event in events if event.resource == f"Route::{name}"][:_CHANGES]
-
-
-def _version(form: Mapping[str, str]) -> int:
-    text = form.get("version", "")
+def _version(form: Mapping[str, str], field: str = "version") -> int:
+    text = form.get(field, "")
     if not text.isdecimal() or len(text) > 9:
-        raise InvalidInput("the form does not say which version it replaces", next_step="Reload the page.")
+        raise InvalidInput("the form does not say which version it means", next_step="Reload the page.")
     return int(text)
 
 
