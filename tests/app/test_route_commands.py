@@ -54,5 +54,8 @@ async def test_a_route_is_looked_at_tried_dry_and_brought_back(tmp_path: Path) -
     assert (code, "unknown model 'large'" in err) == (2, True), err
     code, _, err = await run("restore", "1")
     assert (code, "unknown model 'large'" in err) == (2, True), err
+    code, _, err = await run("restore", "0")
+    assert (code, "no route 'task' was put" in err) == (2, True), "its model is gone, so the declared one holds already"
+    file.write_text(SYSTEM.format(models=("small", "large")))
     code, out, err = await run("restore", "0")
     assert (code, "as declared" in out) == (0, True), err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 
 from ...core.clock import Clock
 from ...core.context import Context
@@ -16,6 +17,7 @@ from .asked import Asked
 from .choosing import Candidate
 from .joining import joined
 from .spending import Spending
+from .strands import Interleaved, Strands
 from .table import Target
 from .ways import Watch, Whole
 
@@ -81,14 +83,23 @@ class Attempts:
         await spending.reserve(asked, target, number)
         started, stack, reached = self._clock.monotonic(), AsyncExitStack(), False
         try:
-            wire = candidate.way.wire(asked, candidate.bound)
-            response = await stack.enter_async_context(candidate.served.transport.send(ctx, wire))
-            if response.status != 200:
-                self._check(candidate, response, await response.read())
-            if not response.headers.get("content-type", "").startswith(_EVENTS):
-                raise Unavailable(f"the upstream {candidate.served.upstream.name} did not answer with events")
+            wire, times = candidate.way.wire(asked, candidate.bound), candidate.way.times(asked)
+            watch: Watch = candidate.way.watch(asked)
+            pieces: AsyncIterator[bytes]
+            if times == 1:
+                response = await stack.enter_async_context(candidate.served.transport.send(ctx, wire))
+                await self._streams(candidate, response)
+                pieces = response.pieces()
+            else:
+                strands = Strands(ctx, candidate.served.transport, wire, times, partial(self._streams, candidate))
+                stack.push_async_callback(strands.close)
+                try:
+                    await strands.opened()
+                finally:
+                    # One that began to answer has read the request, whatever became of the others.
+                    reached = strands.begun
+                pieces, watch = strands.pieces(watch), Interleaved(watch)
             reached = True
-            watch, pieces = candidate.way.watch(asked), response.pieces()
             first = await _first(watch, pieces)
         except StanchionError as error:
             await stack.aclose()
@@ -101,6 +112,13 @@ class Attempts:
             raise
         candidate.served.first_token.add((self._clock.monotonic() - started) * 1000)
         return Opened(candidate, asked, watch, pieces, first, spending, stack, started, self._clock)
+
+    async def _streams(self, candidate: Candidate, response: Response) -> None:
+        """Raise for an answer that is no stream."""
+        if response.status != 200:
+            self._check(candidate, response, await response.read())
+        if not response.headers.get("content-type", "").startswith(_EVENTS):
+            raise Unavailable(f"the upstream {candidate.served.upstream.name} did not answer with events")
 
     def _check(self, candidate: Candidate, response: Response, body: bytes) -> None:
         if response.status != 200:

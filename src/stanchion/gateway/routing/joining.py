@@ -20,15 +20,17 @@ def joined(answers: Sequence[Whole]) -> Whole:
     documents: list[dict[str, Any]] = [msgspec.json.decode(each.body) for each in answers]
     choices = [choice for document in documents for choice in document["choices"]]
     whole = {**documents[0], "choices": [{**choice, "index": place} for place, choice in enumerate(choices)]}
-    usage = _sum([each.usage for each in answers])
+    usage = added([each.usage for each in answers])
     whole.pop("usage", None)
     if usage is not None:
         whole["usage"] = chat_usage(usage)
     return Whole(msgspec.json.encode(whole), usage, answers[-1].finish)
 
 
-def _sum(usages: Sequence[Usage | None]) -> Usage | None:
+def added(usages: Sequence[Usage | None]) -> Usage | None:
+    """What all of them used; None where one of them is not known."""
     known = [each for each in usages if each is not None]
     if len(known) < len(usages):
         return None
-    return Usage(**{name: sum(getattr(each, name) for each in known) for name in _COUNTS})
+    counts = {name: sum(getattr(each, name) for each in known) for name in _COUNTS}
+    return Usage(**counts, estimated=any(each.estimated for each in known))

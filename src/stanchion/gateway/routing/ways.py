@@ -56,8 +56,9 @@ class Watch(Protocol):
         """How many events went on."""
         ...
 
-    def feed(self, data: bytes) -> bytes:
-        """What may go on to the client now. Raises Unavailable for what is no answer."""
+    def feed(self, data: bytes, call: int = 0) -> bytes:
+        """What may go on to the client now; `call` is which of the upstream's calls it came from, where there are
+        several. Raises Unavailable for what is no answer."""
         ...
 
     def check(self) -> None:
@@ -154,7 +155,7 @@ class _Followed(Watch):
     def events(self) -> int:
         return self._events
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes, call: int = 0) -> bytes:
         shown = self._scanner.feed(data)
         self._events += shown.count(b"data:")
         return shown

@@ -95,7 +95,8 @@ class CompletionsRenderer:
         return event(msgspec.json.encode(openai_error(problem)))
 
     def _event(self, choices: list[dict[str, Any]]) -> bytes:
-        return event(msgspec.json.encode({**self._head, "choices": choices}))
+        placed = [{**choice, "index": self._asked.place} for choice in choices]
+        return event(msgspec.json.encode({**self._head, "choices": placed}))
 
 
 def _head(answer_id: str, model: str, created: int) -> dict[str, Any]:

@@ -127,6 +127,7 @@ class Format:
 class Conversation:
     """A request to a language model. None is the provider's own default. Temperature is 0 to 2, as OpenAI has it.
 
+    `place` is which of several answers this one is, where each takes a call of its own.
     `extra` are fields of the client's form that have no meaning here; a translator that cannot pass one on says so
     with InvalidInput where dropping it would change the answer's meaning, and leaves it out where it would not.
     """
@@ -142,6 +143,7 @@ class Conversation:
     stop: Sequence[str] = ()
     seed: int | None = None
     answers: int = 1
+    place: int = 0
     logprobs: int | None = None
     effort: str | None = None
     thinking_tokens: int | None = None

@@ -117,7 +117,7 @@ class ChatRenderer:
         return self._delta({"tool_calls": [call]})
 
     def _delta(self, delta: dict[str, Any], reason: str | None = None, logprobs: Any = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        choice = {"index": self._asked.place, "delta": delta, "logprobs": None, "finish_reason": reason}
         if logprobs is not None and self._asked.logprobs is not None:
             choice["logprobs"] = _logprobs(logprobs)
         written = {**self._head, "choices": [choice]}
