@@ -6,18 +6,10 @@ asked directly, is what the gateway's answers are held to.
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 from pydantic_ai import Agent
@@ -26,59 +18,23 @@ from pydantic_ai.providers.openai import OpenAIProvider
 
 from stanchion.gateway import Gateway
 from stanchion.system import System
+from tests.gateway.engines import ASK, Engine, free_port, installed, made, running
 
 pytestmark = pytest.mark.timeout(600)
-ASK: Any = [{"role": "user", "content": "When do you open?"}]
 USAGE: Any = {"include_usage": True}
 IN, OUT = Decimal("0.15"), Decimal("0.60")  # dollars for a million tokens
 
 
-@dataclass(frozen=True)
-class Engine:
-    """The server asked directly."""
-
-    url: str
-    model: str
-    client: openai.OpenAI
-
-    def chat(self, **options: Any) -> Any:
-        return self.client.chat.completions.create(model=self.model, messages=ASK, temperature=0, **options)
-
-
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    rivals = Path(os.environ.get("STANCHION_BENCH_RIVALS") or Path(tempfile.gettempdir()) / "stanchion-rivals")
-    if not (rivals / "transformers" / "complete").exists():
-        pytest.skip(f"transformers is not installed in {rivals}: run benchmarks/rivals/install.py transformers")
+    place, port = installed("transformers"), free_port()
     folder = tmp_path_factory.mktemp("transformers")
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        port = bound.getsockname()[1]
-    programs = rivals / "transformers" / "bin"
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
-    maker, model = Path(__file__).with_name("transformers_child.py"), folder / "tiny"
-    subprocess.run([programs / "python", maker, model], check=True, cwd=folder, env=offline, capture_output=True)
-    serve = [programs / "transformers", "serve", model, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(serve, stdout=log, stderr=log, cwd=folder, env=offline)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _answering(url, process, folder / "log")
-            with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-                yield Engine(url, str(folder / "tiny"), client)
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _answering(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 300
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            if httpx2.get(f"{url}/health", timeout=5).status_code == 200:
-                return
-        except httpx2.TransportError:
-            time.sleep(0.1)
-    pytest.fail(log.read_text()[-2000:])
+    environment = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+    made(place, "transformers_child.py", folder / "tiny", environment)
+    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    command = [place / "bin" / "transformers", "serve", folder / "tiny", *options]
+    with running(command, folder, port, "/health", environment) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +112,10 @@ async def test_what_is_billed_is_what_the_engine_counted_streamed_or_not(declare
                 [usage] = [chunk.usage async for chunk in stream if chunk.usage]
                 due, tokens = due + worth(usage), tokens + usage.completion_tokens
         [line] = await servers.run.door(Gateway).usage(servers.run.ctx, by=("model",))
+        pages = [page async for page in servers.run.door(Gateway).export_usage(servers.run.ctx)]
     assert (line.requests, line.usage.tokens_out, tokens) == (3, 21, 21)
     assert Decimal(line.cost) / 10**12 == due
-    assert not line.usage.estimated
+    assert [row.usage.estimated for row in pages[0].rows] == [False] * 3
 
 
 def test_legacy_completions_pass_through_and_the_messages_of_another_client_are_translated(
