@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from .contract import (
 from .drawing import chain, drawn, states_of
 from .keeping import Keeping
 from .ports import Asked, Bound, Engine, RunRow, StepRow
+from .running.bells import Bells
 from .running.steps import Tools
 from .running.worker import Pace, Worker
 from .scheduling import BACKFILL, Schedules
@@ -77,7 +77,9 @@ class PipelineService(Pipelines):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="stanchion-stage")
         tools = Tools(engine, answers, clock, self._pool)
         bounds = {spec.name: _bound(spec) for spec in queues}
-        self._worker = Worker(tools, self._specs, bounds, pace, self._starting) if work and self._specs else None
+        self._bells = Bells()
+        works = work and bool(self._specs)
+        self._worker = Worker(tools, self._specs, bounds, pace, self._starting, self._bells) if works else None
         self._keeping = Keeping(engine, answers, clock, days=keep_days)
         self._poll = pace.poll
 
@@ -153,7 +155,7 @@ class PipelineService(Pipelines):
             left = until - self._clock.monotonic()
             if left <= 0:
                 break
-            await asyncio.sleep(min(pause, left))
+            await self._bells.heard(row.id, min(pause, left))
             pause = min(self._poll, pause * 1.5)
         return await self._whole(ctx, row)
 

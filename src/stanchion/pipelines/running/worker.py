@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ...core.errors import StanchionError
 from ..contract import PipelineSpec
 from ..ports import Bound, Claimed, Executor
+from .bells import Bells
 from .children import Starter
 from .liveness import Watchman, own_id
 from .run import Running
@@ -41,8 +42,10 @@ class Worker:
         bounds: Mapping[str, Bound],
         pace: Pace,
         starter: Starter,
+        bells: Bells,
     ) -> None:
         self._tools = tools
+        self._bells = bells
         self._specs = specs
         self._bounds = bounds
         self._pace = pace
@@ -124,6 +127,7 @@ class Worker:
             finally:
                 del self._running[key]
                 self._wake.set()
+                self._bells.ring(claimed.row.id)
 
         task = asyncio.create_task(serve(), name=f"hold {claimed.row.id}")
         self._tasks.add(task)
