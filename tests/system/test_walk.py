@@ -283,6 +283,7 @@ UNKNOWN = {
     "correlation": "no-such-correlation",
     "subject": "no-such-subject",
     "hook": "no-such-hook",
+    "place": "0.9223372036854775807",
     "upstream": "no-such-upstream",
     "name": "no-such-sidecar",
     "pipeline": "no-such-pipeline",
