@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from stanchion.core.errors import NotFound
 from stanchion.events import Event, Selection
 from stanchion.testing.events import caller, running, sqlite_url
 
@@ -23,5 +26,8 @@ async def test_events_of_many_lanes_are_listed_in_the_order_of_time(kind: str, b
         assert len(await bus.recent(me, limit=100)) == 61
         [rare] = await bus.recent(me, selection=Selection(types=("rare",)))
         assert (await bus.recall(me, rare.place)).event.subject == "rare"
+        for nowhere in ("0.1", f"3.{2**63 - 1}", f"47.{2**40}"):
+            with pytest.raises(NotFound):
+                await bus.recall(me, nowhere)
         newest = await bus.recall(me, found[0].place)
         assert (newest.envelope, newest.event.json()) == (found[0], 59)
