@@ -14,7 +14,7 @@ import pytest
 
 from stanchion.core.clock import SystemClock
 from stanchion.core.context import Context, Rights
-from stanchion.core.errors import Conflict, InvalidInput, NotFound, PayloadTooLarge, Unavailable
+from stanchion.core.errors import Conflict, InvalidInput, NotFound, PayloadTooLarge
 from stanchion.core.security.tables import SECURITY_SCHEMA
 from stanchion.core.security.vault import MasterKeys, Vault
 from stanchion.core.storage import Blobs, Database
@@ -251,7 +251,7 @@ async def test_limits_hold(bench: Bench) -> None:
 async def test_without_a_model_no_batch_is_begun(bench: Bench) -> None:
     desk = BatchDesk(bench.database, bench.blobs, bench.vault, bench.clock)
     file = await desk.add_file(CTX, "calls.jsonl", b"{}")
-    with pytest.raises(Unavailable, match="no batch is worked off"):
+    with pytest.raises(Conflict, match="no batch is worked off"):
         await desk.create_batch(CTX, CallBatchOrder(file.id, ENDPOINT))
 
 

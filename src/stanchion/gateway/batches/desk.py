@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from ...core.clock import Clock, micros
 from ...core.context import Context, new_request_id
-from ...core.errors import FieldProblem, InvalidInput, StanchionError, Unavailable
+from ...core.errors import Conflict, FieldProblem, InvalidInput, StanchionError
 from ...core.http.door import Book
 from ...core.security.vault import Vault
 from ...core.storage import Blobs, Database
@@ -134,13 +134,11 @@ class BatchDesk(CallBatches):
 
     async def create_batch(self, ctx: Context, order: CallBatchOrder) -> CallBatch:
         _check(order)
-        if self._tools is None:
-            raise Unavailable(
-                "no batch is worked off here", next_step="Declare a model: a system without any makes no calls."
-            )
         file = await self._files.find(ctx, order.input_file)
         if file.purpose != "batch":
             raise InvalidInput("the file holds answers", fields=[_fault("input_file_id", "Expected a file of calls")])
+        if self._tools is None:
+            raise Conflict("no batch is worked off here", next_step="Declare a model: a system without any calls none.")
         now = self._clock.now()
         batch = CallBatch(
             id=f"batch_{new_request_id()}",

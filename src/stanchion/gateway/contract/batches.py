@@ -130,7 +130,7 @@ class CallBatches(Protocol):
     async def create_batch(self, ctx: Context, order: CallBatchOrder) -> CallBatch:
         """Begin a batch: its calls are made with the caller's present rights, budgets and labels.
 
-        Raises NotFound for an unknown file, InvalidInput.
+        Raises NotFound for an unknown file, InvalidInput, Conflict where the system declares no model.
         """
         ...
 
