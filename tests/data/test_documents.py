@@ -33,9 +33,9 @@ def real(name: str) -> bytes:
 
 
 @pytest.fixture
-def documents() -> DocumentService:
+def documents(tmp_path: Path) -> DocumentService:
     pytest.importorskip("kreuzberg", reason="the extra `documents` is not installed")
-    return DocumentService(KreuzbergParser(seconds=120, megabytes=2_048), together=2, most_bytes=8 << 20)
+    return DocumentService(KreuzbergParser(tmp_path, seconds=120, megabytes=2_048), together=2, most_bytes=8 << 20)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_a_document_that_takes_too_long_is_refused_and_its_process_is_gone
     slow.write_text(HUNG.format(mark=str(mark)))
     monkeypatch.setattr(backend, "_CHILD", slow)
     with pytest.raises(InvalidInput, match="took more than"):
-        await KreuzbergParser(seconds=5, megabytes=512).read(b"", PDF)
+        await KreuzbergParser(tmp_path, seconds=5, megabytes=512).read(b"", PDF)
     assert not await asyncio.to_thread(lambda: mark.exists() and Path("/proc", mark.read_text()).exists())
 
 
@@ -130,7 +130,7 @@ async def test_a_document_that_takes_too_much_memory_is_refused(
     greedy.write_text(child.replace("def read(content", swells))
     monkeypatch.setattr(backend, "_CHILD", greedy)
     with pytest.raises(InvalidInput, match="512 MB"):
-        await KreuzbergParser(seconds=120, megabytes=512).read(b"", PDF)
+        await KreuzbergParser(tmp_path, seconds=120, megabytes=512).read(b"", PDF)
 
 
 class Fixed(Parser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -26,7 +27,7 @@ async def _build(parts: Parts, settings: DataSettings) -> DocumentService:
     from .backends.kreuzberg import KreuzbergParser
     from .service import DocumentService
 
-    parser = KreuzbergParser(seconds=settings.seconds, megabytes=settings.megabytes)
+    parser = KreuzbergParser(Path(parts.folder) / "parser", seconds=settings.seconds, megabytes=settings.megabytes)
     return DocumentService(parser, together=settings.together, most_bytes=settings.most_bytes)
 
 
