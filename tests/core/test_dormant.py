@@ -81,3 +81,15 @@ async def test_a_stream_that_is_left_early_is_closed() -> None:
     assert await anext(stream) == "0"
     await stream.aclose()
     assert told == ["build", "start", "closed"]
+
+
+async def test_a_caller_who_leaves_while_it_wakes_leaves_no_half_of_it_behind() -> None:
+    told: list[str] = []
+    sleeper = shelf(told)
+    leaves = asyncio.create_task(sleeper.title(CTX, 1))
+    while not told:
+        await asyncio.sleep(0)
+    leaves.cancel()
+    assert await sleeper.title(CTX, 2) == "acme 2 False"
+    await sleeper.stop()
+    assert told == ["build", "start", "stop"]

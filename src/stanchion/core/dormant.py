@@ -28,18 +28,27 @@ class Dormant:
             woken = partial(self._stream if method.streams else self._call, method.name)
             setattr(self, method.name, _nothing if method.name in empty else woken)
 
+    async def wake(self) -> None:
+        """Build and start the service where that is not done. A caller who leaves meanwhile leaves no half of it."""
+        if self._service is None:
+            await asyncio.shield(self._wake())
+
     async def stop(self) -> None:
-        """End what was woken."""
-        if self._service is not None:
-            await self._service.stop()
+        """End what was woken; one that is just waking is up first."""
+        async with self._lock:
+            if self._service is not None:
+                await self._service.stop()
 
     async def _awake(self, name: str) -> Any:
+        await self.wake()
+        return getattr(self._service, name)
+
+    async def _wake(self) -> None:
         async with self._lock:
             if self._service is None:
                 service = await self._build()
                 await service.start()
                 self._service = service
-        return getattr(self._service, name)
 
     async def _call(self, name: str, ctx: Context, *args: Any, **kwargs: Any) -> Any:
         return await (await self._awake(name))(ctx, *args, **kwargs)

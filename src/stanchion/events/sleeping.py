@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from sqlalchemy import Connection, inspect
 
@@ -40,7 +39,7 @@ class Sleeping(Dormant):
     async def start(self) -> None:
         """Look, and wake or go on looking. Raises what the service's own start raises."""
         if await self._database.read(holds_something):
-            await self._wake()
+            await self.wake()
         else:
             self._watch = asyncio.create_task(self._look(), name="events-asleep")
 
@@ -49,26 +48,16 @@ class Sleeping(Dormant):
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        async with self._lock:  # one that is just waking is up first
-            await super().stop()
+        await super().stop()
 
     async def _look(self) -> None:
         while self._service is None:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 if await self._database.read(holds_something):
-                    await self._wake()
+                    await self.wake()
             except StanchionError as error:
                 _log.warning("it is not known whether there are events: %s", error.detail)
-
-    async def _wake(self) -> None:
-        await self._awake("publish")
-
-    async def _awake(self, name: str) -> Any:
-        if self._service is None:
-            # A caller who leaves meanwhile must not leave half a service behind.
-            return await asyncio.shield(super()._awake(name))
-        return await super()._awake(name)
 
 
 def holds_something(connection: Connection) -> bool:

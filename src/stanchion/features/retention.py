@@ -70,7 +70,8 @@ class Retention:
             except StanchionError as error:
                 _log.warning("old pushed rows could not be forgotten: %s", error.detail)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _EVERY_SECONDS)
+                async with asyncio.timeout(_EVERY_SECONDS):
+                    await self._stopping.wait()
 
 
 def kept(plan: Plan, days: float) -> int:

@@ -23,4 +23,5 @@ class Bells:
         """Return when it rings, or after so many seconds: runs end in other processes too."""
         bell = self._of.setdefault(run, asyncio.Event())
         with suppress(TimeoutError):
-            await asyncio.wait_for(bell.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await bell.wait()

@@ -101,7 +101,8 @@ class Worker:
                 self._begin(each)
             if not claimed:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._pace.poll)
+                    async with asyncio.timeout(self._pace.poll):
+                        await self._wake.wait()
 
     async def _claim(self) -> Sequence[Claimed]:
         room = min(self._pace.concurrency - len(self._running), _AT_ONCE)

@@ -126,7 +126,8 @@ class Line:
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.stopped.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.stopped.wait()
 
     def _close(self) -> None:
         """Close behind what was written."""

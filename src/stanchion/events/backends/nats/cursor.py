@@ -81,7 +81,8 @@ class Cursor:
             if left <= 0:
                 return None
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._came.wait(), min(left, 1.0))
+                async with asyncio.timeout(min(left, 1.0)):
+                    await self._came.wait()
             await self._ask(loop.time())
         return self._ready[0]
 
