@@ -82,7 +82,8 @@ def test_roles_permit_what_their_descriptions_say() -> None:
     everything = set(ACTIONS)
     reads = {name for name, action in ACTIONS.items() if action.effect == "read"}
     assert permitted(Rights(frozenset({"admin"}))) == everything
-    predictor = {"serving:predict", "serving:read", "serving:advise", "gateway:complete", "gateway:read"}
+    predictor = {"serving:predict", "serving:read", "serving:advise"}
+    predictor |= {"gateway:complete", "gateway:read", "gateway:batch", "gateway:score"}
     assert permitted(Rights(frozenset({"predictor"}))) == predictor & everything
     operator = permitted(Rights(frozenset({"operator"})))
     content = {"telemetry:read_content", "serving:read_journal", "pipelines:read_content"}

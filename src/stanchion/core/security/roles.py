@@ -63,16 +63,15 @@ ROLES: Mapping[str, Role] = {
         "Reads everything but kept content, and verifies the audit log; changes nothing.",
         permits=("effect:read", "module:audit"),
         excepts=_CONTENT,
-        over=("viewer", "predictor"),
+        over=("viewer",),
     ),
     "viewer": Role(
         "Reads everything but keys, the audit log and kept content.",
         permits=("effect:read",),
         excepts=("module:keys", "module:audit", *_CONTENT),
-        over=("predictor",),
     ),
     "predictor": Role(
-        "Asks for predictions and calls models: the role of an application's key.",
+        "Asks for predictions, calls models at once or in batches, scores answers: the role of an application's key.",
         permits=("serving:predict", "serving:read", "serving:advise", *_CALLS),
     ),
 }

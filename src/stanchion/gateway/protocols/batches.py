@@ -206,14 +206,14 @@ def _files(api: APIRouter, batches: CallBatches) -> None:
 
 def _batches(api: APIRouter, batches: CallBatches) -> None:
     @api.post("/batches")
-    async def create_batch(ctx: Caller, body: BatchRequest, tags: Tags = "") -> BatchItem:
+    async def create_call_batch(ctx: Caller, body: BatchRequest, tags: Tags = "") -> BatchItem:
         """Begin a batch of the calls in a file."""
         marks = tags_of(tags) if tags else {}
         order = CallBatchOrder(body.input_file_id, body.endpoint, body.metadata or {}, marks)
         return _batch(await batches.create_batch(ctx, order))
 
     @api.get("/batches")
-    async def list_batches(
+    async def list_call_batches(
         ctx: Caller, after: After = "", limit: Annotated[int, Query(ge=1, le=100)] = 20
     ) -> BatchList:
         """Your batches, newest first."""
@@ -223,12 +223,12 @@ def _batches(api: APIRouter, batches: CallBatches) -> None:
         return BatchList(data=[_batch(each) for each in shown], has_more=len(found) == most, **_ends(shown))
 
     @api.get("/batches/{batch_id}")
-    async def get_batch(ctx: Caller, batch_id: BatchId) -> BatchItem:
+    async def get_call_batch(ctx: Caller, batch_id: BatchId) -> BatchItem:
         """One of your batches."""
         return _batch(await batches.batch(ctx, batch_id))
 
     @api.post("/batches/{batch_id}/cancel")
-    async def cancel_batch(ctx: Caller, batch_id: BatchId) -> BatchItem:
+    async def cancel_call_batch(ctx: Caller, batch_id: BatchId) -> BatchItem:
         """Make no further call of a batch."""
         return _batch(await batches.cancel_batch(ctx, batch_id))
 
