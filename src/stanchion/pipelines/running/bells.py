@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from weakref import WeakValueDictionary
 
 
 class Bells:
-    """One for each run that is waited for; it is forgotten with the last who waits."""
+    """One for each who waits for a run; it is forgotten when the waiting ends."""
 
     def __init__(self) -> None:
-        self._of: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._of: dict[str, set[asyncio.Future[None]]] = {}
 
     def ring(self, run: str) -> None:
         """The run has ended here, or is parked."""
-        bell = self._of.pop(run, None)
-        if bell is not None:
-            bell.set()
+        for bell in self._of.pop(run, ()):
+            if not bell.done():
+                bell.set_result(None)
 
     async def heard(self, run: str, seconds: float) -> None:
         """Return when it rings, or after so many seconds: runs end in other processes too."""
-        bell = self._of.setdefault(run, asyncio.Event())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await bell.wait()
+        bell: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._of.setdefault(run, set()).add(bell)
+        try:
+            await asyncio.wait((bell,), timeout=seconds)
+        finally:
+            waiting = self._of.get(run, set())
+            waiting.discard(bell)
+            if not waiting:
+                self._of.pop(run, None)
