@@ -17,11 +17,11 @@ from sqlalchemy import Connection, text
 
 from stanchion.core.clock import micros
 from stanchion.core.context import Context, system_context
-from stanchion.core.errors import NotTrustworthy
+from stanchion.core.errors import NotTrustworthy, Unavailable
 from stanchion.core.storage import Database
 from stanchion.core.storage.open import open_database
 from stanchion.events import SLOTS, Commit, Event, HandlerSpec, Selection, stage
-from stanchion.events.keeping import parked
+from stanchion.events.keeping import handled, parked
 from stanchion.events.keeping.slots import HOUSE, Consumer, Slot, beat, give_back, register, tokens
 from stanchion.events.packing import KeyedSeal, NoSeal, entry_of, packed_who, unpack
 from stanchion.events.workers.buffer import Buffer, Item, Key
@@ -240,6 +240,30 @@ async def test_a_row_read_before_its_event_ended_is_not_given_out_again(
         # A read that found nothing came after those that found what was replayed.
         await eventually(look, lambda found: len(found) >= 10 and not found_some[-1])
     assert sorted(done) == sorted([*range(5), *range(5)])
+
+
+async def test_events_that_were_read_keep_their_order_while_the_database_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Seen()
+    faults = 0
+    among = handled.among
+
+    def away(connection: Connection, *which: Any) -> Any:
+        nonlocal faults
+        if len(seen.events) == 3 and faults < 2:
+            faults += 1
+            raise Unavailable("the database is away")
+        return among(connection, *which)
+
+    monkeypatch.setattr(handled, "among", away)
+    async with running(sqlite_url(tmp_path), seen.spec()) as events:
+        for number in range(8):
+            await events.publish(caller(), [event(number)])
+            if number == 2:
+                await seen.until(3)
+        assert [n for _, n in await seen.until(8)] == list(range(8))
+    assert faults == 2
 
 
 class TestCommits:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from ...core.clock import micros
 from ...core.errors import NotTrustworthy, StanchionError
@@ -27,6 +27,7 @@ WEIGHT = 64 << 20
 AT_ONCE = 1_000
 WAIT_SECONDS = 0.5
 RELOADED = 64
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -209,7 +210,7 @@ class Feed(Endings):
 
     async def _admit(self, items: Sequence[Item]) -> None:
         names = [name_of(item.packet) for item in items]
-        before = await self.desk.database.read(lambda c: handled.among(c, self.consumer.name, names))
+        before = await self._surely(lambda: self._handled_before(names))
         behind: list[Item] = []
         for item, name in zip(items, names, strict=True):
             if self._lost(item):
@@ -231,7 +232,17 @@ class Feed(Endings):
                     if item.key not in self.held:
                         self.names[name_of(item.packet)] = item
                         self.buffer.add(item)
-                await self.park([item for item in behind if item.key in self.held and not self._lost(item)])
+                waiting = [item for item in behind if item.key in self.held and not self._lost(item)]
+                await self._surely(lambda: self.park(waiting))
+
+    async def _surely(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What it gives, once the database answers. Events in hand that were forgotten would come after later ones."""
+        while True:
+            try:
+                return await work()
+            except StanchionError as error:
+                _log.warning("consumer %s cannot go on: %s", self.consumer.name, error.detail)
+                await asyncio.sleep(WAIT_SECONDS)
 
     def _item(self, stored: Stored, mine: Mapping[int, Progress]) -> Item | None:
         progress = mine.get(stored.lane % SLOTS)
