@@ -32,7 +32,7 @@ class Endings:
     rules: Rules
     buffer: Buffer
     slots: dict[int, Progress]
-    held: set[Key]
+    held: dict[Key, int]
     out: set[str]
     reads: list[set[str]]
     names: dict[tuple[str, str, str], Item]
@@ -110,7 +110,8 @@ class Endings:
         wait = self.rules.wait(item.attempts) if after is None else after
         following: Sequence[Item] = ()
         if item.key.text[0] != "\x1f":
-            self.held.add(item.key)
+            if self._here(item):
+                self.held[item.key] = item.slot.number
             following = self.buffer.take_back(item.key)
         event = self._finished(item, None)
         event.parked = [self._row(item, at + int(wait * 1e6))]

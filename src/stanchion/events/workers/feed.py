@@ -44,7 +44,7 @@ class Feed(Endings):
         self.rules = rules
         self.buffer = Buffer()
         self.slots: dict[int, Progress] = {}
-        self.held: set[Key] = set()
+        self.held: dict[Key, int] = {}
         self.out: set[str] = set()
         self.reads: list[set[str]] = []
         self.names: dict[tuple[str, str, str], Item] = {}
@@ -110,7 +110,7 @@ class Feed(Endings):
             self.slots[slot.number] = Progress(slot)
         for tenant, slot_number, text, timed in found:
             key = Key(tenant, int(text[0]), text)
-            self.held.add(key)
+            self.held[key] = slot_number
             if not timed:
                 stranded.append((key, slot_number))
         for key, slot_number in stranded:
@@ -123,6 +123,8 @@ class Feed(Endings):
         for number in numbers:
             self.slots.pop(number, None)
         gone = set(numbers)
+        # What waits there for whom is another's to know; it is read anew if the slots come back.
+        self.held = {key: slot for key, slot in self.held.items() if slot not in gone}
         self.buffer.take_out(lambda item: item.slot.number in gone and self._let_go(item))
 
     def leave(self, numbers: Collection[int]) -> Sequence[Progress]:
@@ -380,7 +382,7 @@ class Feed(Endings):
         if any(row.place in left for row in rows):
             return False
         if not rows:
-            self.held.discard(key)
+            self.held.pop(key, None)
             return True
         if not any(row.place in self.out for row in rows):
             await self._give_again(rows)
