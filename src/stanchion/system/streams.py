@@ -24,11 +24,12 @@ class DeclaredStream(Bound):
     def __init__(self, spec: StreamSpec, types: tuple[str, ...]) -> None:
         super().__init__(f"stream:{spec.name}")
         self.spec = spec
+        stream = Stream(spec)
         # One batch at a time: what several did at once would be one another's state.
         self._handler = HandlerSpec(
             name=spec.name,
-            types=types,
-            function=Stream(spec).handle,
+            types=(*types, *stream.wakes),
+            function=stream.handle,
             batch=BATCH,
             concurrency=1,
         )
@@ -74,13 +75,15 @@ class StreamDeclarations:
         detectors: Mapping[str, Detector] | None = None,
         lag: timedelta = timedelta(0),
         idle: timedelta = timedelta(seconds=10),
+        silence: timedelta | None = timedelta(days=1),
         tells: Literal["anomalies", "all"] = "anomalies",
     ) -> DeclaredStream:
         """Declare a stream over events of these types; see `stanchion.events.StreamSpec`.
 
         With a declared feature view over a source of the same rows, its windows are the stream's features: what a
         training set has at a row's moment is what the stream has. Rows may come `lag` behind the newest of their key;
-        those that come later are told as late. A key without rows for `idle` goes on with the others.
+        those that come later are told as late. A key without rows for `idle` goes on with the others, and one without
+        rows for `silence` with the clock, so that its windows close; None: they stay open until a row comes.
         """
         rolling = _rolling(name, features, row) if isinstance(features, FeatureView) else dict(features or {})
         spec = StreamSpec(
@@ -90,7 +93,7 @@ class StreamDeclarations:
             windows=dict(windows or {}),
             features=rolling,
             detectors=dict(detectors or {}),
-            progress=Progress(lag, idle),
+            progress=Progress(lag, idle, silence),
             tells=tells,
         )
         return self._keep(DeclaredStream(spec, tuple(each if isinstance(each, str) else each.type for each in types)))

@@ -8,6 +8,8 @@ import statistics
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stanchion.core.errors import Misconfigured
 from stanchion.events.streams.detectors.detector import Detector, vector
@@ -39,6 +41,23 @@ def test_the_robust_score_is_the_distance_from_the_median_in_median_deviations()
     middle = statistics.median(values)
     spread = 1.4826 * statistics.median(abs(v - middle) for v in values)
     assert scorer.score([12.0]) == pytest.approx((12 - middle) / spread)
+
+
+@given(
+    values=st.lists(st.one_of(st.integers(-3, 3).map(float), st.floats(-1e9, 1e9)), max_size=40),
+    memory=st.integers(2, 12),
+)
+def test_the_robust_score_is_by_the_last_values_and_no_others(values: list[float], memory: int) -> None:
+    scorer = RobustZ("x", memory=memory, warm=2).scorer()
+    for number, value in enumerate(values):
+        before = values[max(0, number - memory) : number]
+        found = scorer.score([value])
+        if len(before) < 2:
+            assert found is None
+            continue
+        middle = statistics.median(before)
+        spread = 1.4826 * statistics.median([abs(each - middle) for each in before])
+        assert found == abs(value - middle) / max(spread, 1e-9)
 
 
 def test_a_few_outliers_do_not_move_the_robust_score() -> None:

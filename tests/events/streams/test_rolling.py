@@ -69,3 +69,48 @@ def test_more_events_than_are_kept_give_no_feature_instead_of_a_wrong_one() -> N
     history.forget(5 * SECOND)
     assert history.read(5 * SECOND) == {"n": None}
     assert history.read(90 * SECOND) == {"n": 0}
+
+
+moves = st.lists(
+    st.tuples(st.sampled_from(["add", "add", "read", "read", "forget"]), st.integers(0, 40), st.integers(0, 9)),
+    min_size=30,
+    max_size=80,
+)
+
+
+@given(
+    moves=moves, function=st.sampled_from(["count", "sum", "mean", "min", "max", "distinct"]), most=st.integers(2, 40)
+)
+def test_moments_read_one_after_the_other_are_as_if_each_were_the_only_one(
+    moves: list[tuple[str, int, int]], function: Function, most: int
+) -> None:
+    features = {
+        "wide": Rolling(Measure(function, "x"), timedelta(seconds=12), timedelta(seconds=1)),
+        "narrow": Rolling(Measure("sum", "x"), timedelta(seconds=4), timedelta(seconds=1)),
+    }
+    history = History(features, most=most)
+    for move, second, value in moves:
+        if move == "add":
+            history.add(second * SECOND, {"x": None if value == 9 else value / 10})
+        elif move == "forget":
+            history.forget(second * SECOND)
+        else:
+            alone = History(features, list(history.kept), most=most)
+            assert history.read(second * SECOND) == alone.read(second * SECOND)
+
+
+def test_a_row_costs_the_same_however_many_are_in_its_window() -> None:
+    looks = 0
+
+    class Looked(str):
+        def __hash__(self) -> int:
+            nonlocal looks
+            looks += 1
+            return super().__hash__()
+
+    history = History({"n": Rolling(Measure("distinct", "x"), timedelta(hours=1))})
+    for number in range(400):
+        history.add(number * SECOND, {"x": Looked(number)})
+        assert history.read(number * SECOND) == {"n": number + 1}
+        history.forget(number * SECOND)
+    assert looks < 20 * 400

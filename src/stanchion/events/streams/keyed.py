@@ -17,6 +17,7 @@ from .rolling import History, Past
 from .spec import StreamSpec
 
 _MICROSECOND = timedelta(microseconds=1)
+_SECOND = 1_000_000
 BEGINNING = -(1 << 62)
 """Before all event time."""
 
@@ -42,6 +43,8 @@ class Kept(msgspec.Struct, array_like=True):
     windows: dict[str, list[Pane]] = {}
     past: list[Past] = []
     detectors: dict[str, Any] = {}
+    seen: int = 0
+    wakes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Keyed:
         self._spec = spec
         kept = _DECODER.decode(stored) if stored is not None else Kept()
         self._newest, self._floor = kept.newest, kept.floor
+        self.seen, self._wakes = kept.seen, kept.wakes
         self._number, self._waiting = kept.number, kept.waiting
         self._panes = {
             name: Panes(
@@ -81,9 +85,30 @@ class Keyed:
         """Go on with the others, for want of rows of its own."""
         self._floor = max(self._floor, watermark)
 
-    def add(self, row: Waiting) -> tuple[bool, list[tuple[str, Closed]]]:
-        """Take a row in. Whether it was late for anything, and the windows that it revised."""
+    def woken(self, moment: int) -> None:
+        """The moment has come that `sleep` named: a key silent for too long goes on with the clock."""
+        silence = self._spec.progress.silence
+        if silence is not None and self.seen and moment >= self._wakes:
+            self._wakes = 0
+            self.lift(self._spec.progress.after(self._newest) + moment - self.seen - silence // _MICROSECOND)
+
+    def sleep(self, now: int) -> int | None:
+        """By the clock, when something happens here if no row comes; None: nothing will, or the moment is named."""
+        if self._spec.progress.silence is None or not self.seen:
+            return None
+        silence = self._spec.progress.silence // _MICROSECOND
+        # A moment that is long past was named to somebody who is gone, such as a consumer that was removed.
+        if self._wakes > now - silence or (due := self.due) is None:
+            return None
+        ahead = max(0, due - self._spec.progress.after(self._newest))
+        # Not at once where the clock of whoever woke it is ahead of this one.
+        self._wakes = max(self.seen + silence + ahead, now + _SECOND)
+        return self._wakes
+
+    def add(self, row: Waiting, *, now: int) -> tuple[bool, list[tuple[str, Closed]]]:
+        """Take a row in that comes now. Whether it was late for anything, and the windows that it revised."""
         late, revised, watermark = False, [], self.watermark
+        self.seen = now
         self._newest = max(self._newest, row.at)
         for name, panes in self._panes.items():
             taken, told = panes.add(row.at, row.row, watermark)
@@ -127,7 +152,17 @@ class Keyed:
         detectors = {name: each.kept() for name, each in self._scorers.items()}
         windows = {name: panes.kept for name, panes in self._panes.items()}
         return _ENCODER.encode(
-            Kept(self._newest, self._floor, self._number, self._waiting, windows, self._history.kept, detectors)
+            Kept(
+                self._newest,
+                self._floor,
+                self._number,
+                self._waiting,
+                windows,
+                self._history.kept,
+                detectors,
+                self.seen,
+                self._wakes,
+            )
         )
 
     def _next(self, watermark: int) -> list[Waiting] | None:

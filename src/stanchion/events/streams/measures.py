@@ -7,7 +7,7 @@ after any restart, and the same as those of training sets.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
@@ -77,6 +77,14 @@ def joined(measure: Measure, one: Sums, other: Sums) -> Sums:
             assert_never(measure.function)
 
 
+def less(measure: Measure, one: Sums, other: Sums) -> Sums:
+    """The state of the rows of the first that are not of the second, which are among them; of a count or a sum."""
+    if measure.function == "count":
+        return [one[0] - other[0]]
+    parts = (one[1] - other[1]) * PARTS + one[2] - other[2]
+    return [one[0] - other[0], *divmod(parts, PARTS)]
+
+
 def told(measure: Measure, sums: Sums) -> Json:
     """The value. An empty window gives 0 for count, sum and distinct, and null else.
 
@@ -97,14 +105,6 @@ def told(measure: Measure, sums: Sums) -> Json:
             return len(sums)
         case _:
             assert_never(measure.function)
-
-
-def over(measure: Measure, rows: Sequence[Mapping[str, Json]]) -> Json:
-    """The value over these rows."""
-    sums = fresh(measure)
-    for row in rows:
-        sums = take(measure, sums, row)
-    return told(measure, sums)
 
 
 def _alone(measure: Measure, value: Any) -> Sums:
