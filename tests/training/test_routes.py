@@ -83,6 +83,13 @@ async def test_no_source_can_be_named(client: httpx2.AsyncClient, registry: Any,
     assert (await registry.resolve(ctx, "size")).lineage.data_source == "made up"
 
 
+async def test_a_data_set_of_reviews_can_be_named_and_nothing_else(client: httpx2.AsyncClient) -> None:
+    for named, status in (("loans@1", 500), ("/etc/passwd", 500), ("two words", 422)):
+        response = await client.post("/v1/models/size/trainings", params={"review": named})
+        assert response.status_code == status
+        assert "reviews" in response.json()["detail"] or "no data set" in response.json()["detail"]
+
+
 async def test_leaving_the_stream_ends_the_training(service: Any, trainer: ScriptedTrainer, ctx: Any) -> None:
     from stanchion.training.routes import _stream
 

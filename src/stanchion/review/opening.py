@@ -39,6 +39,7 @@ class _Prepared:
     content: Sealed
     expected: Sealed | None = None
     wrong: bool = False
+    similar: tuple[str, ...] = ()
 
 
 class Opening:
@@ -117,7 +118,8 @@ class Opening:
     async def _sealed(
         self, ctx: Context, draft: Draft, spec: ReviewSpec, matched: tuple[str, ...], expected: Expected | None = None
     ) -> _Prepared:
-        content = content_of(draft, await self._similar(ctx.tenant, draft, spec))
+        cases = await self._similar(ctx.tenant, draft, spec)
+        content = content_of(draft, cases)
         if len(canonical(content)) > _LARGEST:
             raise InvalidInput(
                 f"an item holds at most {_LARGEST >> 20} MiB", next_step="Refer to large sources by name."
@@ -134,6 +136,7 @@ class Opening:
             content=await seals.seal(ctx.tenant, content),
             expected=None if right is None else await seals.seal(ctx.tenant, right),
             wrong=expected is not None and expected.wrong,
+            similar=tuple(str(case["item"]) for case in cases if isinstance(case, dict)),
         )
 
     async def _similar(self, tenant: str, draft: Draft, spec: ReviewSpec) -> Sequence[Json]:
@@ -155,6 +158,9 @@ class Opening:
         found = _found(records, ctx, prepared.draft)
         if found is not None:
             return _again(found)
+        if any(records.find(each) is None for each in prepared.similar):
+            # Its copy would outlive it.
+            raise Conflict("a similar case was erased meanwhile", next_step="Open the item again.")
         spec = self._desk.spec(prepared.draft.queue)
         row = _row(records.number("item"), ctx, prepared, spec, at)
         if row.golden:

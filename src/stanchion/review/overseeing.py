@@ -64,6 +64,7 @@ class Overseeing:
                 "principal": vote.by,
                 "verdict": vote.verdict,
                 "digest": vote.digest,
+                "left": vote.left,
                 "at": vote.at.isoformat(),
                 "shown": texts[vote.shown],
             }

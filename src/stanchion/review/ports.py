@@ -33,7 +33,8 @@ class Lease:
 class Vote:
     """One person's decision. `text` holds value, patch and note; `shown` the document; both are sealed.
 
-    `result` tells apart different values without telling them. `right` is set for golden items.
+    `result` tells apart different values without telling them. `right` is set for golden items. `left` is the digest of
+    `shown` since an erased item was taken out of it; empty: none was, and `digest` is that of `shown`.
     """
 
     by: str
@@ -47,6 +48,7 @@ class Vote:
     seconds: float
     adjudicates: bool = False
     right: bool | None = None
+    left: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +190,16 @@ class Records(Protocol):
         """Items decided or expired for good that were opened before a moment, by number, those above `after`."""
         ...
 
+    def later(self, queue: str, after: int, limit: int) -> Sequence[Row]:
+        """Items of a queue by number, those above `after`."""
+        ...
+
     def remove(self, items: Sequence[str]) -> None:
-        """Delete items with all their texts."""
+        """Delete items with all their texts and the notices about them."""
+        ...
+
+    def drop_texts(self, texts: Sequence[str]) -> None:
+        """Delete sealed texts."""
         ...
 
     def counts(self, queue: str) -> Mapping[str, int]:

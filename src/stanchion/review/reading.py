@@ -60,7 +60,7 @@ class Reading:
         wanted = [row.facts.content, ending.text, *(vote.shown for vote in votes)]
         texts = await self._desk.seals.read(tenant, wanted)
         for vote in votes:
-            if digest(texts[vote.shown]) != vote.digest:
+            if digest(texts[vote.shown]) != (vote.left or vote.digest):
                 raise NotTrustworthy(f"what {vote.by} was shown of {row.id} is not what the decision names")
         told = texts[ending.text] if ending.text else {}
         return _outcome(ending, texts[row.facts.content]["proposal"], told)

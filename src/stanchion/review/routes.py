@@ -46,6 +46,8 @@ Caller = Annotated[Context, Depends(context_of)]
 ItemId = Annotated[str, Path(max_length=100, description="The item's id.")]
 QueueName = Annotated[str, Path(max_length=64, description="The queue's name.")]
 
+Reason = Annotated[str, Query(max_length=200, description="Why, for the audit log: such as a request's number.")]
+
 
 class LeaseItem(BaseModel):
     """A lease that was prolonged."""
@@ -55,12 +57,20 @@ class LeaseItem(BaseModel):
     leased_until: datetime
 
 
+class ErasedItem(BaseModel):
+    """An item that is no more."""
+
+    item: str
+    copies: int = Field(description="How many other items had it among their similar cases.")
+
+
 class EvidenceItem(BaseModel):
     """A decision and the document that was shown."""
 
     principal: str
     verdict: str
-    digest: str = Field(description="SHA-256 of `shown` in its canonical form (RFC 8785).")
+    digest: str = Field(description="SHA-256 of what was shown, in its canonical form (RFC 8785).")
+    left: str = Field("", description="SHA-256 of `shown` since an erased similar case was taken out of it.")
     at: datetime
     shown: Any
 
@@ -177,6 +187,11 @@ def _deciding(api: APIRouter, reviews: Reviews) -> None:
     async def show_item(ctx: Caller, item: ItemId) -> Case:
         """An item as the caller may see it."""
         return await reviews.get(ctx, item)
+
+    @api.delete("/{item}")
+    async def erase_item(ctx: Caller, item: ItemId, reason: Reason = "") -> ErasedItem:
+        """Erase an item that has ended, as its subject asks, with its copies among the similar cases of others."""
+        return ErasedItem(item=item, copies=await reviews.erase(ctx, item, reason=reason))
 
     @api.get("/{item}/evidence")
     async def show_evidence(ctx: Caller, item: ItemId) -> list[EvidenceItem]:

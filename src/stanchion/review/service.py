@@ -28,6 +28,7 @@ from .contract import (
 from .datasets import Datasets
 from .deciding import Deciding
 from .desk import Desk
+from .erasing import Erasing
 from .opening import Opening
 from .overseeing import Overseeing
 from .ports import Notifier
@@ -44,6 +45,7 @@ class ReviewService(Reviews):
         self._deciding = Deciding(desk, self._reading)
         self._overseeing = Overseeing(desk)
         self._datasets = Datasets(desk)
+        self._erasing = Erasing(desk)
         self.clock = Clockwork(desk, notifier, seconds=tick_seconds)
 
     async def start(self) -> None:
@@ -125,6 +127,9 @@ class ReviewService(Reviews):
 
     def export(self, ctx: Context, queue: str, version: int) -> AsyncIterator[bytes]:
         return self._datasets.export(ctx, queue, version)
+
+    async def erase(self, ctx: Context, item: str, *, reason: str = "") -> int:
+        return await self._erasing.erase(ctx, item, reason)
 
     async def evidence(self, ctx: Context, item: str) -> Sequence[dict[str, Any]]:
         return await self._overseeing.evidence(ctx, item)

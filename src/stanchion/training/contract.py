@@ -58,7 +58,8 @@ class Dataset:
 class TrainingSpec:
     """What `system.py` declares of a model that is trained here.
 
-    `data(source, seed)` gives a Dataset; `source` is None or a path the caller named. `estimator()` gives an
+    `data(source, seed)` gives a Dataset; `source` is None or a path the caller named, which for a data set of reviews
+    is a file of its JSON lines (`decisions.jsonl`). `estimator()` gives an
     unfitted scikit-learn classifier of classes 0 and 1; `simple`, if set, the small one kept beside it as the
     ladder's second rung. The probability of class 1 is served. `bands` as in the served declaration.
     `features` names the feature service whose features are joined to the rows; the dataset then needs its `time`.
@@ -128,8 +129,10 @@ class Training(Protocol):
     def train(self, ctx: Context, model: str, *, source: str | None = None) -> AsyncIterator[TrainingEvent]:
         """Train, check, export and register; yields progress and ends with the report.
 
+        `source` is a path, or `review:QUEUE@VERSION`: what people decided, in a version that never changes, which the
+        lineage names with its digest (without `@VERSION` the newest). The caller needs the rights to export it.
         Runs in a worker process; leaving the iterator ends the worker. Nothing is registered unless every
-        check passed. Raises NotFound (no such declaration), InvalidInput (unusable data), Conflict (one
+        check passed. Raises NotFound (no such declaration or data set), InvalidInput (unusable data), Conflict (one
         training of the model is running), Unavailable (the worker died).
         """
         ...

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..core.module import Module, Parts, Settings
 from ..features import Features
 from ..registry import Registry
+from ..review import Reviews
 from .contract import Training, TrainingSpec
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ async def build(parts: Parts, settings: Settings) -> TrainingService:
         specs=[spec for spec in parts.declared if isinstance(spec, TrainingSpec)],
         registry=parts.door(Registry),
         features=parts.find(Features),
+        reviews=parts.find(Reviews),
         trainer=ProcessTrainer(environment=os.environ),
         workspace=FolderWorkspace(Path(parts.folder) / "training"),
         system_file=Path(parts.system_file),
@@ -48,7 +50,7 @@ MODULE = Module(
     contract=Training,
     build=build,
     needs=(Registry,),
-    wants=(Features,),
+    wants=(Features, Reviews),
     declares=(TrainingSpec,),
     routes=routes,
 )

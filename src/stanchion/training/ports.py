@@ -16,13 +16,17 @@ Stage = Literal["data", "split", "fitted", "measured", "exported"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training: which declaration of which file, on what, and the folder that takes the package's files."""
+    """One training: which declaration of which file, on what, and the folder that takes the package's files.
+
+    `origin` says where `source` comes from where the caller named more than a file.
+    """
 
     system_file: str
     model: str
     source: str | None
     seed: int
     folder: str
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

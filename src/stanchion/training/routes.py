@@ -1,4 +1,4 @@
-"""Training over HTTP. A data source cannot be named here: a caller far away must not choose what files we read."""
+"""Training over HTTP. No file can be named here: a caller far away must not choose what files we read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -18,6 +18,10 @@ from .contract import Training, TrainingEvent, TrainingReport
 
 Caller = Annotated[Context, Depends(context_of)]
 ModelName = Annotated[str, Path(description="The name of a model whose training is declared.")]
+ReviewSet = Annotated[
+    str | None,
+    Query(description="A version of what reviewers decided, as QUEUE@VERSION; the declared data function reads it."),
+]
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The report; or, for `Accept: text/event-stream`, each step as an event named by its stage.",
@@ -42,8 +46,8 @@ def routes(training: Training) -> Routes:
         return TrainableList(data=list(await training.declared(ctx)))
 
     @api.post("/v1/models/{model}/trainings", response_model=TrainingReport, responses=_STREAM)
-    async def train(ctx: Caller, model: ModelName, request: Request) -> Response:
-        """Train on the declared data, check, export and register.
+    async def train(ctx: Caller, model: ModelName, request: Request, review: ReviewSet = None) -> Response:
+        """Train on the declared data or on what people decided, check, export and register.
 
         With `Accept: text/event-stream` the steps come as they happen, and leaving ends the training. Otherwise the
         answer comes when all is done. `Request-Timeout` bounds the training; without it an hour does.
@@ -51,7 +55,7 @@ def routes(training: Training) -> Routes:
         if "request-timeout" not in request.headers:
             # The door's general limit is for answers; a training has its own, in the contract.
             ctx = replace(ctx, deadline=None)
-        events = training.train(ctx, model)
+        events = training.train(ctx, model, source=None if review is None else f"review:{review}")
         if "text/event-stream" in request.headers.get("accept", ""):
             first = await anext(events)
             return StreamingResponse(_stream(first, events), media_type="text/event-stream")

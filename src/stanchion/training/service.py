@@ -11,12 +11,14 @@ from pathlib import Path
 
 from ..core.clock import Clock
 from ..core.context import Context
-from ..core.errors import InvalidInput, Misconfigured, NotFound, StanchionError
+from ..core.errors import Misconfigured, NotFound, StanchionError
 from ..core.values import Json
 from ..features import Features, Service
 from ..registry import Draft, Lineage, ModelVersion, Registry
+from ..review import Reviews
 from .contract import Training, TrainingEvent, TrainingReport, TrainingSpec
 from .ports import Job, Package, Spine, Trainer, Workspace
+from .sources import Sources
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -33,6 +35,7 @@ class TrainingService(Training):
         specs: Sequence[TrainingSpec],
         registry: Registry,
         features: Features | None = None,
+        reviews: Reviews | None = None,
         trainer: Trainer,
         workspace: Workspace,
         system_file: Path,
@@ -45,6 +48,7 @@ class TrainingService(Training):
             raise Misconfigured(f"model names must be plain and unique: {', '.join(spec.model for spec in specs)}")
         self._registry = registry
         self._features = features
+        self._sources = Sources(reviews)
         self._trainer = trainer
         self._workspace = workspace
         self._system_file = system_file
@@ -66,14 +70,17 @@ class TrainingService(Training):
         spec = self._specs.get(model) if ctx.tenant == self._tenant else None
         if spec is None:
             raise NotFound(f"no training of {model} is declared")
-        path = None if source is None else await asyncio.to_thread(_readable, source)
+        exact = await self._sources.checked(ctx, source)
         # Read before the fit: the file may be edited while it runs.
         code = await self._code_version()
         service = await self._service(ctx, spec)
         started = self._clock.monotonic()
         with self._workspace.claim(ctx.tenant, model) as folder:
-            yield TrainingEvent("started", f"training {model} from {source or 'its declared data'}", 0.0)
-            job = Job(str(self._system_file), model, path, spec.seed, str(folder))
+            brought = await self._sources.brought(ctx, exact, folder)
+            yield TrainingEvent(
+                "started", f"training {model} from {brought.words or source or 'its declared data'}", 0.0
+            )
+            job = Job(str(self._system_file), model, brought.path, spec.seed, str(folder), brought.words)
             package: Package | None = None
 
             async def join(spine: Spine) -> str:
@@ -89,6 +96,8 @@ class TrainingService(Training):
                 raise StanchionError("the trainer ended without a package")
             if service is not None:
                 package = replace(package, metadata={**package.metadata, "features": _pinned(service)})
+            if brought.facts:
+                package = replace(package, metadata={**package.metadata, "source": dict(brought.facts)})
             report = await self._register(ctx, spec, package, folder, code)
         report = replace(report, seconds=self._clock.monotonic() - started)
         yield TrainingEvent("registered", f"{model} {report.version} is registered", 1.0, report)
@@ -198,13 +207,6 @@ def _metrics(package: Package) -> Mapping[str, float]:
         "parity": measures.parity,
     }
     return metrics if measures.simple_roc_auc is None else {**metrics, "simple_roc_auc": measures.simple_roc_auc}
-
-
-def _readable(source: str) -> str:
-    path = Path(source).expanduser().resolve()
-    if not path.is_file():
-        raise InvalidInput(f"there is no file at {source}", next_step="Name a file that this process can read.")
-    return str(path)
 
 
 def _contents(folder: Path, names: Sequence[str]) -> dict[str, bytes]:

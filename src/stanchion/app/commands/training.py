@@ -11,18 +11,22 @@ from .office import DONE, Options, opened, operator, run, show
 from .progress import follow, summary
 
 _MODULES = ("features", "registry", "training")
+_REVIEW = "review:"
 
 
-def train(file: Path, model: str, *, source: Path | None, data: Path, json: bool) -> int:
-    """Train, register and report; the exit code."""
+def train(file: Path, model: str, *, source: str | None, data: Path, json: bool) -> int:
+    """Train, register and report; the exit code. `source` is a file, or `review:QUEUE@VERSION`."""
     options = Options(data=data, json=json)
 
     async def work() -> int:
-        if source is not None and not source.is_file():
+        decided = source is not None and source.startswith(_REVIEW)
+        if source is not None and not decided and not Path(source).is_file():
             raise InvalidInput(f"there is no file {source}", next_step="Name an existing file with --source.")
-        async with opened(options, file=file, only=_MODULES) as house:
+        modules = (*_MODULES, "review") if decided else _MODULES
+        async with opened(options, file=file, only=modules) as house:
             ctx = operator(house.settings.tenant)
-            events = house.door(Training).train(ctx, model, source=str(source.absolute()) if source else None)
+            found = source if source is None or decided else str(Path(source).absolute())
+            events = house.door(Training).train(ctx, model, source=found)
             report = await follow(events, model, quiet=json)
         show(options, asdict(report), lambda: summary(report))
         return DONE

@@ -41,6 +41,7 @@ _state = msgspec.json.Decoder(State).decode
 _facts = msgspec.json.Decoder(Facts).decode
 _reviewer = msgspec.json.Decoder(Reviewer).decode
 _FREED = delete(holders).where(holders.c.tenant == bindparam("of"), holders.c.item == bindparam("it"))
+_TOLD = delete(notices).where(notices.c.tenant == bindparam("of"), notices.c.text.like(bindparam("it")))
 _HELD, _TEXT = insert(holders), insert(texts)
 _PLAIN = ("id", "number", "queue", "status", "priority", "level", "version", "author", "assignee", "golden", "finished")
 _TIMES = ("opened_at", "warn_at", "due_at", "expires_at")
@@ -135,9 +136,18 @@ class SqlRecords(Records):
         wanted = and_(items.c.queue == queue, items.c.number > after, old, over)
         return self._rows(wanted, order=(items.c.number,), limit=limit)
 
+    def later(self, queue: str, after: int, limit: int) -> Sequence[Row]:
+        return self._rows(items.c.queue == queue, items.c.number > after, order=(items.c.number,), limit=limit)
+
     def remove(self, wanted: Sequence[str]) -> None:
         for table, column in ((texts, texts.c.item), (holders, holders.c.item), (items, items.c.id)):
             self._connection.execute(delete(table).where(table.c.tenant == self._tenant, column.in_(wanted)))
+        for item in wanted:
+            # Their subjects hold titles; ids are of letters that no pattern gives a meaning to.
+            self._connection.execute(_TOLD, {"of": self._tenant, "it": f"%{item}%"})
+
+    def drop_texts(self, wanted: Sequence[str]) -> None:
+        self._connection.execute(delete(texts).where(texts.c.tenant == self._tenant, texts.c.id.in_(wanted)))
 
     def counts(self, queue: str) -> Mapping[str, int]:
         undecided = items.c.status.in_(("open", "claimed", "waiting", "deferred"))

@@ -174,7 +174,20 @@ class Overseeing(Protocol):
 
     @action("review:export", effect="read", resource="Review", by="item")
     async def evidence(self, ctx: Context, item: str) -> Sequence[dict[str, Any]]:
-        """Each decision on an item with the very document that was shown: principal, verdict, digest, shown, at."""
+        """Each decision on an item with the very document that was shown: principal, verdict, digest, shown, at.
+
+        Where an erased item was among its similar cases, `left` is the digest of the rest, which is given; else empty.
+        """
+        ...
+
+    @action("review:erase", effect="write", resource="Review", by="item", seconds=300)
+    async def erase(self, ctx: Context, item: str, *, reason: str = "") -> int:
+        """Erase an item that has ended, with content, decisions and notices; from how many others its copies went.
+
+        A copy is what others were shown of it as a similar case; their decisions stay. Versions of the data set that
+        hold the item can be exported no more. `reason` goes to the audit log (such as a request's number, at most 200
+        characters). Raises NotFound; Conflict if it is undecided.
+        """
         ...
 
 

@@ -50,7 +50,7 @@ def _package(job: Job) -> Package:
         measures=Measures(0.9, 0.1, 0.3, 0.5, 0.0, 400, 100, 0.0, bins, None),
         data_sha256="0" * 64,
         data_rows=500,
-        data_source=job.source or "made up",
+        data_source=job.origin or job.source or "made up",
         weights_sha256="1" * 64,
         card="# card",
         files=tuple(files),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +119,7 @@ def _dataset(spec: TrainingSpec, job: Job) -> Dataset:
     dataset = spec.data(None if job.source is None else Path(job.source), job.seed)
     if not isinstance(dataset, Dataset):
         raise InvalidInput(f"the data function of {spec.model} gave a {type(dataset).__name__}, not a Dataset")
-    return dataset
+    return dataset if job.origin is None else replace(dataset, source=f"{dataset.source} ({job.origin})")
 
 
 def _split(table: Table, spec: TrainingSpec, seed: int) -> Split:
