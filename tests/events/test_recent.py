@@ -25,10 +25,12 @@ async def published(bus: Any, events: Sequence[Event], *, who: Any = ME) -> None
         await bus.publish(who, [each])
 
 
-@pytest.fixture(params=["memory", "database", "postgres"])
+@pytest.fixture(params=["memory", "database", "postgres", "kafka"])
 def opens(request: Any, tmp_path: Path) -> Any:
     if request.param == "postgres":
         return lambda: running(request.getfixturevalue("postgres_url"))
+    if request.param == "kafka":
+        return lambda: running(sqlite_url(tmp_path), bus="kafka", url=request.getfixturevalue("kafka_url"))
     return lambda: running(sqlite_url(tmp_path), bus=request.param)
 
 
@@ -77,6 +79,19 @@ async def test_old_events_are_found_behind_many_newer_ones(opens: Any) -> None:
         many = await bus.recent(ME, limit=200)
         assert len({each.id for each in many}) == 200
         assert [each.published for each in many] == sorted((each.published for each in many), reverse=True)
+
+
+async def test_none_of_the_newest_is_left_out_however_much_is_read_for_them(opens: Any) -> None:
+    async with opens() as bus:
+        for _ in range(8):
+            await bus.publish(
+                ME, [Event.of("order.placed", "/shop", "x" * 2_000, subject=f"o-{n % 97}") for n in range(500)]
+            )
+        await published(bus, [event(n) for n in range(60)])
+        for _ in range(3):
+            found = await bus.recent(ME, limit=60)
+            assert [each.subject for each in found] == [f"order-{n}" for n in reversed(range(60))]
+        assert len(await bus.recent(ME, selection=Selection(subject="o-5"), limit=200)) == 48
 
 
 async def test_an_event_is_read_again_with_its_data_at_its_place_by_its_tenant(opens: Any) -> None:

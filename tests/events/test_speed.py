@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
+from stanchion.core.clock import SystemClock
 from stanchion.core.context import system_context
 from stanchion.core.errors import NotTrustworthy
 from stanchion.core.storage.open import open_database
+from stanchion.events.backends import log
+from stanchion.events.backends.sql import SqlBus
 from stanchion.events.backends.statements import many, rows, run
+from stanchion.events.backends.tables import SCHEMA
 from stanchion.events.packing import KeyedSeal
+from stanchion.testing.event_bus import ALL, entry
 from stanchion.testing.events import SIGNER, sqlite_url
 
 
@@ -46,3 +53,34 @@ async def test_many_rows_are_inserted_in_their_order_and_conflicts_as_one_by_one
     finally:
         await database.close()
     assert found == [("n0", "newer"), *[(f"n{each}", "old") for each in range(1, number)]]
+
+
+async def test_a_reader_at_the_head_asks_the_database_nothing_for_what_its_own_process_appends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    page = log.page
+
+    def counted(*given: Any, **more: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return page(*given, **more)
+
+    monkeypatch.setattr(log, "page", counted)
+    database = open_database(sqlite_url(tmp_path))
+    await database.prepare(SCHEMA)
+    bus = SqlBus(database, SystemClock())
+    await bus.start()
+    after = dict(ALL)
+    try:
+        for number in range(20):
+            reading = asyncio.create_task(bus.read(after, limit=10, wait=60.0))
+            await asyncio.sleep(0)
+            await bus.append([entry(number)])
+            found = await reading
+            assert [each.body for each in found.entries] == [entry(number).body]
+            after.update(found.reached)
+    finally:
+        await bus.stop()
+        await database.close()
+    assert asked <= 1, "once before anybody looks for what others append"

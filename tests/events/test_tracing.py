@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,30 @@ async def test_a_batch_and_a_failure_are_told_in_the_trace_of_each_event(tmp_pat
     await database.close()
 
 
+async def test_the_spans_of_a_batch_lead_to_the_one_that_its_handler_ran_in(tmp_path: Path) -> None:
+    database = open_database(f"sqlite://{tmp_path}/telemetry.db")
+    await database.prepare(TELEMETRY_SCHEMA)
+    recorder, contexts = SpanRecorder(database, SystemClock()), list[Context]()
+
+    async def handle(ctx: Context, given: Sequence[Event], commit: Commit) -> None:
+        contexts.append(ctx)
+
+    spec = HandlerSpec(name="many", types=("test.*",), function=handle, batch=3)
+    authors, url = [traced() for _ in range(3)], sqlite_url(tmp_path)
+    async with running(url, spec, workers=False) as events:
+        for number, author in enumerate(authors):
+            await events.publish(author, [event(number, "one key")])
+    async with running(url, spec, spans=recorder):
+        await eventually(lambda: _number(contexts), lambda number: number > 0)
+    await recorder.flush()
+    kept = await database.read(lambda c: c.execute(select(spans)).mappings().all())
+    await database.close()
+    here = contexts[0].trace
+    links = {row["span_id"]: json.loads(row["attributes"]).get("stanchion.link") for row in kept}
+    assert links.pop(here.span_id) is None
+    assert list(links.values()) == [f"{here.trace_id}-{here.span_id}"] * 2
+
+
 async def test_a_lone_event_has_a_tree_if_it_is_traced_or_failed(tmp_path: Path) -> None:
     seen = Seen()
     seen.faults = {2: [RuntimeError("once")]}
@@ -89,5 +114,5 @@ async def test_a_lone_event_has_a_tree_if_it_is_traced_or_failed(tmp_path: Path)
             assert [(each.consumer, each.state, each.attempts) for each in hop.handled] == [("seen", "done", attempts)]
 
 
-async def _number(found: Sequence[int]) -> int:
+async def _number(found: Sequence[object]) -> int:
     return len(found)

@@ -51,7 +51,8 @@ def assemble(parts: Parts, settings: EventsSettings, bus: Bus) -> EventService:
         return [(feed.consumer, feed.snapshots()) for feed in feeds.values()]
 
     committer = Committer(database, saves=saves, staged=way.staged)
-    desk = Desk(bus, database, seal, clock, committer, parts.tenant, parts.spans)
+    checks = SchemaCheck(SchemaService(database, clock), clock).check if settings.schemas == "refuse" else None
+    desk = Desk(bus, database, seal, clock, committer, parts.tenant, parts.spans, checks)
     places = Places(single=bus.single)
     backlog = Backlog(database, bus, lambda: list(feeds.values()), most=settings.backlog)
     housekeeping = Housekeeping(
@@ -70,8 +71,7 @@ def assemble(parts: Parts, settings: EventsSettings, bus: Bus) -> EventService:
     )
     publisher = Publisher(
         way.append, database=database, seal=seal, clock=clock, backlog=backlog,
-        placed=places.of, delayed=housekeeping.delayed,
-        checks=SchemaCheck(SchemaService(database, clock), clock).check if settings.schemas == "refuse" else None,
+        placed=places.of, delayed=housekeeping.delayed, checks=checks,
     )  # fmt: skip
     service = EventService(
         desk,

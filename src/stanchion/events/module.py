@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core.context import system_context
 from ..core.module import Module, Parts
 from .contract import Events, EventSpec, HandlerSpec
 from .settings import EventsSettings
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 async def _build(parts: Parts, settings: EventsSettings) -> EventService | Sleeping:
     """A system that declares no events, and names no broker, pays next to nothing for them."""
+    if settings.schemas == "ignore":
+        from .checking import let_through
+
+        await parts.database.write(system_context("*", task="events"), let_through)
     if parts.declared or settings.bus != "database" or settings.mqtt_url:
         return await _made(parts, settings)
     from .sleeping import Sleeping

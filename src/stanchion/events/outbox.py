@@ -20,6 +20,7 @@ from ..core.storage import Database
 from .backends import log
 from .backends.statements import run
 from .causes import cause_of
+from .checking import check_within
 from .contract import Event, check
 from .packing import NoSeal, Seal, entry_of, packed_who
 from .ports import LANES, Bus, Entry, Stored
@@ -32,6 +33,7 @@ _log = logging.getLogger(__name__)
 def stage(transaction: Connection, ctx: Context, events: Sequence[Event]) -> None:
     """Publish events with the caller's transaction. Raises InvalidInput, PayloadTooLarge."""
     check(events)
+    check_within(transaction, ctx.tenant, events)
     # The caller's function may run again in another transaction, so the moment is drawn each time.
     at = time.time_ns() // 1_000
     who, cause = packed_who(ctx), cause_of(ctx)

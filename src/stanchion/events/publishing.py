@@ -11,14 +11,13 @@ from ..core.errors import InvalidInput, NotAllowed, PayloadTooLarge
 from ..core.storage import Database
 from .backlog import Backlog
 from .causes import cause_of
+from .checking import RESERVED
 from .contract import Event, Receipt, check
 from .keeping import delays
 from .packing import NoSeal, Seal, entry_of, packed_who
 from .ports import Entry
 
 MOST = 1_000
-RESERVED = ("stanchion.", "run.", "review.")
-"""Types in which the house tells of itself: they are staged with a change, and no caller may make them up."""
 
 Appends = Callable[[Context, Sequence[Entry]], Awaitable[Sequence[int]]]
 Places = Callable[[int, int], str]

@@ -67,6 +67,8 @@ class Pull:
             check(outcome.publish)
             if outcome.publish and outcome.verdict == "retry":
                 raise InvalidInput("an event that is to be tried again has no consequences yet")
+            if outcome.publish and self.feed.desk.checks is not None:
+                await self.feed.desk.checks(ctx, outcome.publish)
         answers = [self._end(ctx, outcome) for outcome in outcomes]
         return [Settled(o.token, await answer) for o, answer in zip(outcomes, answers, strict=True)]
 

@@ -255,7 +255,8 @@ class EventService(Reaching, Events):
 
         def work(connection: Connection) -> None:
             known = registry.all_known(connection)
-            for consumer, types in consumers:
+            # In one order: two processes that make the same slots at once wait for each other.
+            for consumer, types in sorted(consumers, key=lambda each: (each[0].tenant, each[0].name)):
                 register(connection, consumer, heads)
                 if consumer not in known or known[consumer].types != types:
                     registry.keep(connection, consumer, types)

@@ -26,7 +26,7 @@ class EventsSettings(Settings):
     delivery_seconds: float = Field(30.0, ge=1, le=3_600, description="How long a taken event may stay unsettled.")
     schemas: Literal["refuse", "ignore"] = Field(
         "refuse",
-        description="What `publish` does with data that do not fit the newest JSON Schema registered for their type.",
+        description="What is done with events whose data do not fit the newest schema registered for their type.",
     )
     keep_days: float = Field(7.0, gt=0, le=3_650, description="For how long handled events stay, to be replayed.")
     handled_days: float | None = Field(

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from stanchion.core.errors import NotFound
-from stanchion.events import Event, Selection
+from stanchion.events import LANES, Entry, Event, Selection
+from stanchion.events.backends.brokers import open_broker
 from stanchion.testing.events import caller, running, sqlite_url
 
 from .servers import Server
 
 
+@pytest.mark.parametrize("kind", ["nats", "redis", "kafka"])
 async def test_events_of_many_lanes_are_listed_in_the_order_of_time(kind: str, broker: Server, tmp_path: Path) -> None:
     me = caller()
     async with running(sqlite_url(tmp_path), bus=kind, url=broker.url) as bus:
@@ -31,3 +33,18 @@ async def test_events_of_many_lanes_are_listed_in_the_order_of_time(kind: str, b
                 await bus.recall(me, nowhere)
         newest = await bus.recall(me, found[0].place)
         assert (newest.envelope, newest.event.json()) == (found[0], 59)
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis", "kafka"])
+async def test_who_reads_without_waiting_comes_to_the_end(kind: str, broker: Server) -> None:
+    bus = open_broker(kind, broker.url)
+    await bus.start()
+    for _ in range(400):
+        # Of each of its four partitions the mock cluster keeps the last 5 MB.
+        await bus.append([Entry(lane, "t", "x", bytes(900)) for lane in range(LANES)])
+    for _ in range(3):
+        after, found = dict.fromkeys(range(LANES), 0), 0
+        while (page := await bus.read(after, limit=500)).entries or page.reached != after:
+            after, found = dict(page.reached), found + len(page.entries)
+        assert found == 400 * LANES
+    await bus.stop()

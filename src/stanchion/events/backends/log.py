@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from ..ports import Entry, Stored
 from .statements import many, marks, rows, run, sql
 
+_INSERT = "INSERT INTO events_log (lane, tenant, type, at, body) VALUES (?, ?, ?, ?, ?)"
 _PAGE = "SELECT seq, lane, body FROM events_log WHERE seq > ?"
 _APPENDING = 7_823_914_117
 """Any number that no other lock of the server has. Numbers are drawn before their rows can be seen: without the lock a
@@ -21,11 +22,11 @@ def append(connection: Connection, entries: Sequence[Entry], at: int) -> range:
         return range(0)
     if connection.dialect.name == "postgresql":
         run(connection, "SELECT pg_advisory_xact_lock(?)", (_APPENDING,))
-    many(
-        connection,
-        "INSERT INTO events_log (lane, tenant, type, at, body) VALUES (?, ?, ?, ?, ?)",
-        [(each.lane, each.tenant, each.type, at, each.body) for each in entries],
-    )
+    values = [(each.lane, each.tenant, each.type, at, each.body) for each in entries]
+    if len(values) == 1:
+        number = int(rows(connection, f"{_INSERT} RETURNING seq", values[0])[0][0])
+        return range(number, number + 1)
+    many(connection, _INSERT, values)
     # Nobody else writes to the log before this transaction ends, so the numbers follow each other.
     last = head(connection)
     return range(last - len(entries) + 1, last + 1)

@@ -40,6 +40,7 @@ class SqlBus(Bus):
         self._head = 0
         self._grown = asyncio.Condition()
         self._waiting = 0
+        self._waited = False
         self._polling: asyncio.Task[None] | None = None
         self._looking = asyncio.Event()
 
@@ -72,8 +73,11 @@ class SqlBus(Bus):
         if not after:
             return Page((), {})
         until = asyncio.get_running_loop().time() + wait
+        entries: Sequence[Stored] = ()
         while True:
-            entries, reached = await self._page(after, limit=limit, tenant=tenant, types=types)
+            reached = min(after.values())
+            if not wait or reached < self._head or not self._looks:
+                entries, reached = await self._page(after, limit=limit, tenant=tenant, types=types)
             reach = {lane: max(position, reached) for lane, position in after.items()}
             if entries or not wait:
                 return Page(entries, reach)
@@ -137,6 +141,11 @@ class SqlBus(Bus):
             return found, scanned
         return await self._database.read(lambda c: log.page(c, after, limit=limit, tenant=tenant, types=types))
 
+    @property
+    def _looks(self) -> bool:
+        """Whether the poll runs: then a reader at the head need not ask the database itself."""
+        return self._polling is not None and not self._polling.done()
+
     async def _grow(self, head: int) -> None:
         if head > self._head:
             self._head = head
@@ -148,7 +157,8 @@ class SqlBus(Bus):
         if seconds <= 0:
             return False
         self._waiting += 1
-        if self._polling is None or self._polling.done():
+        self._waited = True
+        if not self._looks:
             self._polling = asyncio.create_task(self._poll(), name="events-poll")
         try:
             with suppress(TimeoutError):
@@ -159,17 +169,20 @@ class SqlBus(Bus):
             self._waiting -= 1
 
     async def _poll(self) -> None:
-        """Look for what others appended, as long as somebody waits for it: one look for all who wait."""
+        """Look for what others appended, until nobody waited for it since the last look: one look for all who wait."""
         pause, most = POLL_SECONDS
-        while self._waiting:
+        while self._waiting or self._waited:
+            self._waited = False
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._looking.wait()
             self._looking.clear()
-            before = self._head
+            found = 0
             with suppress(Unavailable):
-                await self._grow(await self._database.read(log.head))
-            pause = POLL_SECONDS[0] if self._head > before else min(most, pause * 1.2)
+                found = await self._database.read(log.head)
+            # What this process appended is known without a look: it is no sign of others who append.
+            pause = POLL_SECONDS[0] if found > self._head else min(most, pause * 1.2)
+            await self._grow(found)
 
 
 def _fits(entry: Entry, tenant: str | None, types: Sequence[str]) -> bool:

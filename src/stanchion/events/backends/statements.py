@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection
 
 Row = tuple[Any, ...]
 _SIZES = (128, 32, 8, 2)
 """Rows of one statement; few sizes, as each is a statement that the driver keeps prepared."""
+
+
+class Cursor(Protocol):
+    """What both drivers' cursors have in common."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def execute(self, text: str, values: Row, /) -> object: ...
+
+    def executemany(self, text: str, values: Sequence[Row], /) -> object: ...
+
+    def fetchall(self) -> Sequence[Row]: ...
 
 
 @lru_cache(maxsize=2_048)
@@ -19,15 +33,16 @@ def _spelt(text: str, dialect: str) -> str:
     return text.replace("%", "%%").replace("?", "%s") if dialect == "postgresql" else text
 
 
-def run(connection: Connection, text: str, values: Row = ()) -> CursorResult[Any]:
+def run(connection: Connection, text: str, values: Row = ()) -> Cursor:
     """Run one statement, written with question marks for values."""
-    return connection.exec_driver_sql(_spelt(text, connection.dialect.name), values)
+    cursor = _cursor(connection)
+    cursor.execute(_spelt(text, connection.dialect.name), values)
+    return cursor
 
 
 def rows(connection: Connection, text: str, values: Row = ()) -> Sequence[Row]:
     """All rows of a query, as plain tuples."""
-    found: Sequence[Row] = run(connection, text, values).cursor.fetchall()
-    return found
+    return run(connection, text, values).fetchall()
 
 
 def many(connection: Connection, text: str, values: Sequence[Row]) -> None:
@@ -35,7 +50,7 @@ def many(connection: Connection, text: str, values: Sequence[Row]) -> None:
     if connection.dialect.name == "sqlite" and " VALUES (" in text:
         values = _together(connection, text, values)
     if values:
-        connection.exec_driver_sql(_spelt(text, connection.dialect.name), list(values))
+        _cursor(connection).executemany(_spelt(text, connection.dialect.name), values)
 
 
 def _together(connection: Connection, text: str, values: Sequence[Row]) -> Sequence[Row]:
@@ -48,9 +63,15 @@ def _together(connection: Connection, text: str, values: Sequence[Row]) -> Seque
     for size in _SIZES:
         while len(values) - at >= size:
             some = values[at : at + size]
-            connection.exec_driver_sql(_longer(text, size), tuple(each for row in some for each in row))
+            _cursor(connection).execute(_longer(text, size), tuple(chain.from_iterable(some)))
             at += size
     return values[at:]
+
+
+def _cursor(connection: Connection) -> Cursor:
+    """The driver's own: a statement through SQLAlchemy takes eight times as long as SQLite takes to run it."""
+    cursor: Cursor = connection.connection.cursor()
+    return cursor
 
 
 @lru_cache(maxsize=256)

@@ -33,7 +33,10 @@ class Commit:
         self.works.append(work)
 
     def publish(self, *events: Event) -> None:
-        """Publish follow-up events with it. Raises InvalidInput for one that could not be published."""
+        """Publish follow-up events with it. Raises InvalidInput for one that could not be published.
+
+        Data that do not fit the schema of their type make the handling fail once the handler has returned.
+        """
         self._open()
         check(events)
         self.events += events

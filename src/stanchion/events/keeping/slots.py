@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from ...core.errors import Unavailable
 from ..backends.statements import many, marks, rows, run, sql
 from ..ports import SLOTS
 
@@ -18,6 +19,7 @@ _HELD = (
     "SELECT slot, holder, token, high, normal, low, stalls FROM events_slots"
     " WHERE tenant = ? AND consumer = ? ORDER BY slot"
 )
+_ONE = "tenant = ? AND consumer = ? AND slot = ? AND token = ?"
 HOUSE = "*"
 """The tenant of consumers that serve all tenants: the handlers of the system."""
 
@@ -105,11 +107,8 @@ def _share(
     connection: Connection, holder: str, consumer: Consumer, living: Sequence[str], known: Mapping[int, int]
 ) -> Share:
     share = Share(holders=len(living))
-    for slot, other, token, high, normal, low, stalls in rows(
-        connection,
-        _HELD,
-        (consumer.tenant, consumer.name),
-    ):
+    wanted: list[Slot] = []
+    for slot, other, token, high, normal, low, stalls in rows(connection, _HELD, (consumer.tenant, consumer.name)):
         mine = living[slot % len(living)] == holder
         if other == holder and known.get(slot) == token:
             share.held[slot] = token
@@ -121,20 +120,21 @@ def _share(
             taken = Slot(
                 slot, token + 1, dict(zip(lanes_of(slot), (high, normal, low), strict=True)), stalls + died
             )  # fmt: skip
-            # By the old token: who else wants it, and a commit of its last holder, come before this or after it.
-            if _claim(connection, holder, consumer, taken):
-                share.taken.append(taken)
+            wanted.append(taken)
+    share.taken = _claim(connection, holder, consumer, wanted)
     return share
 
 
-def _claim(connection: Connection, holder: str, consumer: Consumer, slot: Slot) -> bool:
-    claimed = run(
+def _claim(connection: Connection, holder: str, consumer: Consumer, slots: Sequence[Slot]) -> list[Slot]:
+    """Take those whose tokens are still the ones before: who else wants them comes before this or after it."""
+    free = _locked(connection, consumer, [slot.number for slot in slots])
+    taken = [slot for slot in slots if free.get(slot.number) == slot.token - 1]
+    many(
         connection,
-        "UPDATE events_slots SET holder = ?, token = ?, stalls = ?"
-        " WHERE tenant = ? AND consumer = ? AND slot = ? AND token = ?",
-        (holder, slot.token, slot.stalls, consumer.tenant, consumer.name, slot.number, slot.token - 1),
+        sql("UPDATE events_slots SET holder = ?, token = ?, stalls = ? WHERE", _ONE),
+        [(holder, s.token, s.stalls, consumer.tenant, consumer.name, s.number, s.token - 1) for s in taken],
     )
-    return bool(claimed.rowcount)
+    return taken
 
 
 def give_back(connection: Connection, holder: str, consumer: Consumer, slots: Collection[Slot]) -> None:
@@ -142,9 +142,8 @@ def give_back(connection: Connection, holder: str, consumer: Consumer, slots: Co
     save(connection, consumer, slots)
     many(
         connection,
-        "UPDATE events_slots SET holder = '', stalls = 0"
-        " WHERE tenant = ? AND consumer = ? AND slot = ? AND holder = ? AND token = ?",
-        [(consumer.tenant, consumer.name, slot.number, holder, slot.token) for slot in slots],
+        sql("UPDATE events_slots SET holder = '', stalls = 0 WHERE", _ONE, "AND holder = ?"),
+        [(consumer.tenant, consumer.name, s.number, s.token, holder) for s in _mine(connection, consumer, slots)],
     )
 
 
@@ -157,18 +156,44 @@ def save(connection: Connection, consumer: Consumer, slots: Collection[Slot]) ->
     """Keep how far the slots are done, where they are still held under their tokens."""
     many(
         connection,
-        "UPDATE events_slots SET high = ?, normal = ?, low = ?, stalls = 0"
-        " WHERE tenant = ? AND consumer = ? AND slot = ? AND token = ?",
+        sql("UPDATE events_slots SET high = ?, normal = ?, low = ?, stalls = 0 WHERE", _ONE),
         [
             (*(s.positions[lane] for lane in lanes_of(s.number)), consumer.tenant, consumer.name, s.number, s.token)
-            for s in slots
+            for s in _mine(connection, consumer, slots)
         ],
     )
 
 
 def tokens(connection: Connection, consumer: Consumer, numbers: Collection[int]) -> dict[int, int]:
-    """The present tokens of these slots; on a server nobody takes them over until the transaction ends."""
-    lock = "ORDER BY slot FOR NO KEY UPDATE" if connection.dialect.name == "postgresql" else ""
+    """The present tokens of these slots, which nobody takes over until the transaction ends.
+
+    Raises Unavailable where another transaction is about to: whose they are is known in a moment.
+    """
+    found = _locked(connection, consumer, numbers)
+    if len(found) < len(numbers) and set(_tokens(connection, consumer, numbers)) - set(found):
+        raise Unavailable(f"slots of the consumer {consumer.name} are being taken over", retry_after=0.1)
+    return found
+
+
+def _mine(connection: Connection, consumer: Consumer, slots: Collection[Slot]) -> Sequence[Slot]:
+    """Those that are held under their tokens, locked."""
+    held = _locked(connection, consumer, [slot.number for slot in slots])
+    return [slot for slot in slots if held.get(slot.number) == slot.token]
+
+
+def _locked(connection: Connection, consumer: Consumer, numbers: Collection[int]) -> dict[int, int]:
+    """The tokens of those slots that no other transaction has locked; they are this one's until it ends.
+
+    Nobody ever waits for a slot. One transaction holds the works of a process in the order of their coming, so there is
+    no order of locks that all keep, and of two that wait for each other the server ends one.
+    """
+    lock = "ORDER BY slot FOR NO KEY UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
+    return _tokens(connection, consumer, numbers, lock)
+
+
+def _tokens(connection: Connection, consumer: Consumer, numbers: Collection[int], lock: str = "") -> dict[int, int]:
+    if not numbers:
+        return {}
     query = sql(
         "SELECT slot, token FROM events_slots WHERE tenant = ? AND consumer = ?",
         f"AND slot IN ({marks(len(numbers))})",

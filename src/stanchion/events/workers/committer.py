@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from ...core.context import system_context
-from ...core.errors import StanchionError, Unavailable
+from ...core.errors import Unavailable
 from ...core.storage import Database
 from ..keeping.finishing import Answer, Finish, finish
 from ..keeping.slots import Consumer, Slot, save
@@ -78,7 +78,8 @@ class Committer:
                 _log.warning("the end of handlings could not be stored: %s", error.detail)
                 await asyncio.sleep(pause)
                 pause = min(PAUSES[1], pause * 2)
-            except StanchionError as error:
+            except Exception as error:
+                # Whatever the database refuses is an answer: were this to end, no handling would end any more.
                 if len(batch) > 1:
                     for one in batch:
                         await self._end([one])

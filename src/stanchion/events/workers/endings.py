@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal
 
@@ -19,9 +21,11 @@ from ..ports import Entry, Stored
 from .buffer import Buffer, Item, Key
 from .desk import Desk
 from .progress import Progress
-from .retrying import Rules, hopeless, in_words, longer
+from .retrying import Rules, headline, hopeless, in_words, longer
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 Told = Callable[[Sequence[Item], Answer], None]
+_log = logging.getLogger(__name__)
 
 
 class Endings:
@@ -94,7 +98,6 @@ class Endings:
         *,
         after: float | None = None,
         verdict: Literal["retry", "dead"] = "retry",
-        works: Sequence[Work] = (),
         entries: Sequence[Entry] = (),
     ) -> None:
         """Put the event back, or bury it where it is `dead` or out of attempts."""
@@ -104,8 +107,8 @@ class Endings:
         if verdict == "dead" or item.attempts >= self.rules.attempts:
             event = self._finished(item, self._handled(item, at, "dead", error, []))
             event.buried = self._grave(item, at)
-            ending = Finish("dead", [event], works, entries, at)
-            self.desk.committer.add(ending, lambda answer: self._ended([item], answer, told))
+            ending = Finish("dead", [event], (), entries, at)
+            self._surely_end(item, ending, lambda answer: self._ended([item], answer, told))
             return
         wait = self.rules.wait(item.attempts) if after is None else after
         following: Sequence[Item] = ()
@@ -116,8 +119,8 @@ class Endings:
         event = self._finished(item, None)
         event.parked = [self._row(item, at + int(wait * 1e6))]
         event.behind = [self._row(each, None) for each in following if not each.place]
-        ending = Finish("retry", [event], works, entries, at)
-        self.desk.committer.add(ending, lambda answer: self._put_off(item, following, answer, told))
+        ending = Finish("retry", [event], (), entries, at)
+        self._surely_end(item, ending, lambda answer: self._put_off(item, following, answer, told))
 
     def bury(self, item: Item, error: str) -> None:
         """Give the event up without another attempt."""
@@ -156,6 +159,30 @@ class Endings:
         await self.desk.database.write(ctx, work)
         self._passed(items)
 
+    def _surely_end(self, item: Item, ending: Finish, ended: Callable[[Answer], None], *, pause: float = 0.0) -> None:
+        """End a failed handling, again and again while the database refuses it: its key waits as long.
+
+        An event that is neither handled nor put back would be passed by those behind it, and be given to nobody until
+        its slot is read anew. A slot that is to be left is, so there the trying ends.
+        """
+
+        def answered(answer: Answer) -> None:
+            if answer.error is None or ending.entries:
+                # An event that was to be published with it may be what is refused: that is another failure.
+                ended(answer)
+            elif not self._stays(item):
+                ended(Answer("stale"))
+            else:
+                wait = min(LONGEST_PAUSE, pause * 2 or FIRST_PAUSE)
+                _log.error("consumer %s cannot keep a failure: %s", self.consumer.name, headline(answer.error))
+                self._spawn(self._end_after(wait, item, ending, ended))
+
+        self.desk.committer.add(ending, answered)
+
+    async def _end_after(self, wait: float, item: Item, ending: Finish, ended: Callable[[Answer], None]) -> None:
+        await asyncio.sleep(wait)
+        self._surely_end(item, ending, ended, pause=wait)
+
     def _ended(self, items: Sequence[Item], answer: Answer, told: Told) -> None:
         if answer.error is not None and len(items) == 1:
             # The handler's own writes were refused: an attempt like any other that failed.
@@ -176,11 +203,11 @@ class Endings:
 
     def _put_off(self, item: Item, following: Sequence[Item], answer: Answer, told: Told) -> None:
         self._let_run([item])
-        if answer.result != "stale" and answer.error is None:
+        if answer.result != "stale":
             self._passed([item, *following])
         for each in (item, *following):
             self._forget(each)
-        self._free([item], release=answer.error is not None)
+        self._free([item], release=False)
         self.stir()
         told([item], answer)
 
@@ -214,6 +241,9 @@ class Endings:
     def _here(self, item: Item) -> bool:
         progress = self.slots.get(item.slot.number)
         return progress is not None and progress.slot is item.slot
+
+    def _stays(self, item: Item) -> bool:
+        return self._here(item) and not self.slots[item.slot.number].leaving
 
     def _finished(self, item: Item, handled: Row | None) -> Finished:
         return Finished(

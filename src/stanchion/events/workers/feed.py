@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from ...core.clock import micros
-from ...core.errors import NotTrustworthy, StanchionError
+from ...core.errors import NotTrustworthy
 from ..contract import EXPIRY, expiry, matches
 from ..keeping import handled, parked
 from ..keeping.slots import HOUSE, Consumer, Slot, lanes_of
@@ -20,7 +20,7 @@ from .buffer import Buffer, Item, Key, priority_of
 from .desk import Desk
 from .endings import Endings
 from .progress import Progress
-from .retrying import Rules
+from .retrying import Rules, headline
 
 WINDOW = 4_096
 WEIGHT = 64 << 20
@@ -166,8 +166,8 @@ class Feed(Endings):
                 continue
             try:
                 await self._round(lanes)
-            except StanchionError as error:
-                _log.warning("consumer %s cannot read: %s", self.consumer.name, error.detail)
+            except Exception as error:
+                _log.warning("consumer %s cannot read: %s", self.consumer.name, headline(error))
                 await asyncio.sleep(WAIT_SECONDS)
 
     async def _round(self, lanes: Sequence[Progress]) -> None:
@@ -242,8 +242,8 @@ class Feed(Endings):
         while True:
             try:
                 return await work()
-            except StanchionError as error:
-                _log.warning("consumer %s cannot go on: %s", self.consumer.name, error.detail)
+            except Exception as error:
+                _log.warning("consumer %s cannot go on: %s", self.consumer.name, headline(error))
                 await asyncio.sleep(WAIT_SECONDS)
 
     def _item(self, stored: Stored, mine: Mapping[int, Progress]) -> Item | None:
@@ -304,8 +304,8 @@ class Feed(Endings):
             try:
                 rows, following = await self._due_now(numbers, room)
                 await self._give_again(rows)
-            except StanchionError as error:
-                _log.warning("consumer %s cannot read its retries: %s", self.consumer.name, error.detail)
+            except Exception as error:
+                _log.warning("consumer %s cannot read its retries: %s", self.consumer.name, headline(error))
                 following = now + 1_000_000
 
     async def _due_now(self, numbers: Sequence[int], room: int) -> tuple[Sequence[parked.Parked], int | None]:
@@ -369,8 +369,8 @@ class Feed(Endings):
                 try:
                     if await self._released(key, slot):
                         return
-                except StanchionError as error:
-                    _log.warning("consumer %s cannot read what waits: %s", self.consumer.name, error.detail)
+                except Exception as error:
+                    _log.warning("consumer %s cannot read what waits: %s", self.consumer.name, headline(error))
                     await asyncio.sleep(1.0)
 
     async def _released(self, key: Key, slot: int) -> bool:

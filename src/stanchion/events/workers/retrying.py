@@ -48,6 +48,13 @@ def in_words(error: BaseException) -> str:
     return text.strip().replace("\n", " ")[:LONGEST_ERROR]
 
 
+def headline(error: BaseException) -> str:
+    """The error's first line, for logs: below it engines quote the row that they refuse."""
+    if isinstance(error, StanchionError):
+        return in_words(error)
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
 def asked_wait(error: BaseException) -> float | None:
     """The seconds after which whoever refused asked to be tried again."""
     return error.retry_after if isinstance(error, Throttled) else None

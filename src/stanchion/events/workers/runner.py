@@ -95,6 +95,8 @@ class Runner:
                 # There is always room: no more tasks are begun than the limit lets run.
                 async with self._limiter.slot(inner):
                     await self._call(inner, items, commit)
+            if commit.events and feed.desk.checks is not None:
+                await feed.desk.checks(inner, commit.events)
         except Exception as error:
             self._failed(items, _late(error, self.spec))
             return

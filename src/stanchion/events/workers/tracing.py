@@ -20,7 +20,8 @@ def handling(
 ) -> AbstractContextManager[Context]:
     """Run the block as a child of what published the events; gives the Context that belongs inside.
 
-    A batch has a span in the trace of each of its events that is sampled; its handler runs in that of the first one.
+    A batch has a span in the trace of each of its events that is sampled. Its handler runs in that of the first one,
+    and the spans in the others hold a link to it: `TRACE-SPAN`.
     """
     if spans is None or not any(item.packet.sampled for item in items):
         return nullcontext(ctx)
@@ -30,13 +31,17 @@ def handling(
 @contextmanager
 def _traced(spans: SpanRecorder, ctx: Context, consumer: str, items: Sequence[Item]) -> Iterator[Context]:
     causes = {item.packet.trace_id: item.packet for item in items if item.packet.sampled}
+    # The one that the handler runs in comes first: the others name its span.
+    traces = sorted(causes, key=lambda trace_id: trace_id != ctx.trace.trace_id)[:MOST_TRACES]
     with ExitStack() as stack:
-        inner = ctx
-        for trace_id in list(causes)[:MOST_TRACES]:
+        inner, link = ctx, ""
+        for trace_id in traces:
             packet = causes[trace_id]
             cause = replace(ctx, trace=Trace(trace_id, packet.span_id, True))
             about: dict[str, str | int] = {Key.RESOURCE: packet.type, Key.REQUEST_ID: packet.id, Key.ITEMS: len(items)}
+            if link:
+                about[Key.LINK] = link
             here = stack.enter_context(spans.span(cause, f"handler {consumer}", about))
             if trace_id == ctx.trace.trace_id:
-                inner = here
+                inner, link = here, f"{trace_id}-{here.trace.span_id}"
         yield inner

@@ -70,6 +70,9 @@ class KafkaBus(Bus):
                 # What is there takes a moment to come: it is waited for even by who does not wait.
                 wait = _ON_ITS_WAY
             messages = await reader.read(limit, wait)
+            if not messages and not wait and await self.behind(after, most=1):
+                # Where it stood more is on its way: who does not wait takes nothing for the end.
+                messages = await reader.read(limit, _ON_ITS_WAY)
         found = []
         for message in messages:
             lane, position = int(message.key() or b"-1"), int(message.offset() or 0) + 1
