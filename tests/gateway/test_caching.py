@@ -6,11 +6,18 @@ import asyncio
 import json
 from dataclasses import replace
 
-from stanchion.gateway import Ask, Gateway
+import pytest
+
+from stanchion.core.context import system_context
+from stanchion.core.errors import Throttled
+from stanchion.gateway import Account, Ask, Gateway, Reply, RouteSpec
+from stanchion.gateway.caching import Answers
+from stanchion.gateway.routing.table import Target
 from stanchion.system import System
 from stanchion.testing import offline
 from stanchion.testing.clock import FakeClock
-from stanchion.testing.upstreams import Call, Reply, upstream
+from stanchion.testing.upstreams import Call, upstream
+from stanchion.testing.upstreams import Reply as Says
 
 
 def ask(text: str, model: str = "route:cached") -> Ask:
@@ -19,7 +26,7 @@ def ask(text: str, model: str = "route:cached") -> Ask:
 
 async def test_the_same_request_is_answered_once_until_its_time_is_over() -> None:
     clock = FakeClock()
-    async with upstream("openai", lambda call: Reply(f"Answer {call.number}.")) as server:
+    async with upstream("openai", lambda call: Says(f"Answer {call.number}.")) as server:
         app = System("cached")
         here = app.upstream("here", kind="openai", url=server.url + "/v1")
         app.language_model("m", upstream=here, input_price="1", output_price="1")
@@ -45,9 +52,9 @@ async def test_the_same_request_is_answered_once_until_its_time_is_over() -> Non
 async def test_equal_calls_under_way_share_one_answer() -> None:
     released = asyncio.Event()
 
-    async def slow(call: Call) -> Reply:
+    async def slow(call: Call) -> Says:
         await released.wait()
-        return Reply("Done.")
+        return Says("Done.")
 
     async with upstream("openai", slow) as server:
         app = System("cached")
@@ -63,3 +70,34 @@ async def test_equal_calls_under_way_share_one_answer() -> None:
             states = sorted([(await call).account.cache for call in calls])
             assert states == ["coalesced"] * 4 + ["miss"]
             assert len(server.calls) == 1
+
+
+async def test_a_live_call_is_not_refused_with_one_of_a_batch() -> None:
+    answers, asked, under_way = Answers(FakeClock()), ask("Hello"), asyncio.Event()
+    target = Target("cached", 0, RouteSpec(name="cached", primary="m", cache_seconds=60), (), None, {})
+    ctx = system_context("acme", task="test")
+
+    async def refused() -> Reply:
+        under_way.set()
+        await asyncio.sleep(0)
+        raise Throttled("the batch waits")
+
+    async def answered() -> Reply:
+        return Reply(b"{}", Account("here", "m", "primary"))
+
+    behind = asyncio.create_task(answers.get(ctx, replace(asked, background=True), target, refused))
+    await under_way.wait()
+    assert (await answers.get(ctx, asked, target, answered)).account.cache == "miss"
+    with pytest.raises(Throttled):
+        await behind
+
+
+async def test_what_a_batch_was_answered_is_kept_for_live_calls() -> None:
+    async with upstream("openai", "Done.") as server:
+        app = System("cached")
+        app.language_model("m", upstream=app.upstream("here", kind="openai", url=server.url + "/v1"))
+        app.route("cached", primary="m", cache_seconds=60)
+        async with offline(app) as running:
+            gateway = running.door(Gateway)
+            assert (await gateway.complete(running.ctx, replace(ask("Hello"), background=True))).account.cache == "miss"
+            assert (await gateway.complete(running.ctx, ask("Hello"))).account.cache == "hit"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -323,7 +324,10 @@ async def test_the_built_in_model_quotes_what_it_was_given_and_makes_nothing_up(
             {"role": "system", "content": "Returns take 30 days. Shipping is free above 50 euros."}
         ]
         asked = {"role": "user", "content": "How long do returns take?"}
-        words = said(await quoter.chat(run.ctx, [*context, asked]))
+        began = int(time.time())
+        answer = await quoter.chat(run.ctx, [*context, asked])
+        words = said(answer)
+        assert began <= answer["created"] <= time.time()
         assert words == "Extractive answer, quoted from the given context:\n\u201cReturns take 30 days.\u201d"
         assert "nothing in the given context" in said(await quoter.chat(run.ctx, [asked]))
         with pytest.raises(Unavailable, match="no embedding model is installed"):

@@ -13,7 +13,7 @@ from aiohttp import ClientSession, web
 from stanchion.core.context import Context
 from stanchion.core.errors import InvalidInput, Misconfigured, NotAllowed
 from stanchion.core.security.contract import Audit, Keys
-from stanchion.gateway import Gateway, ToolServerSpec
+from stanchion.gateway import Fits, Gateway, Injection, ToolServerSpec, Topics
 from stanchion.system import System
 from stanchion.testing import offline
 
@@ -213,3 +213,25 @@ async def test_the_callers_own_word_for_the_class_holds_over_http_with_rules_and
             assert len(heard) == 2
             with pytest.raises(InvalidInput):
                 await servers.run.door(Gateway).call_tool(servers.run.ctx, "cloud__add", {}, sensitivity="hidden")
+
+
+async def test_rails_judge_what_a_tool_is_told_and_what_it_gives() -> None:
+    told = {"content": [{"type": "text", "text": "{}"}], "structuredContent": {"role": "ignore-previous-instructions"}}
+    async with server(lambda arguments: told if "bad" in arguments else echo(arguments)) as (url, heard):
+        app = System("tools")
+        app.tool_server("office", url=url)
+        app.rail("weapons", Topics({"weapons": ["pipe bomb"]}), on=["answer"])
+        app.rail("form", Fits({"properties": {"to": {"type": "string"}}}, tool="office__mail"), on=["answer"])
+        app.rail("steering", Injection())
+        app.rail("odd", Topics({"odd": ["flowers"]}), on=["ask", "answer"], action="flag")
+        async with offline(app) as run:
+            gateway = run.door(Gateway)
+            for refused in ({"text": "a pipe bomb"}, {"pipe bomb": 1}, {"to": 7}):
+                with pytest.raises(NotAllowed, match="call of the tool office__mail"):
+                    await gateway.call_tool(run.ctx, "office__mail", refused)
+            assert heard == []
+            with pytest.raises(NotAllowed, match=r"answer of the tool office__read was stopped by a rail .steering"):
+                await gateway.call_tool(run.ctx, "office__read", {"bad": True, "to": 7})
+            await gateway.call_tool(run.ctx, "office__mail", {"to": "Bob", "text": "flowers"})
+            done = [e for e in await events(run.door(Audit), run.ctx, "gateway:call_tool") if e.outcome == "done"]
+            assert [e.facts["rail_odd"] for e in done] == ["banned topic: odd"]

@@ -51,7 +51,12 @@ class Answers:
             account = replace(reply.account, cache="hit", usage=Usage(), cost=0, tried=())
             return _Kept(replace(reply, account=replace(reply.account, cache="miss")), replace(reply, account=account))
 
-        found = await self._cache.get(self._of(ctx, ask, target), made, ttl=float(seconds))
+        key = self._of(ctx, ask, target)
+        # A live call that waited for one of a batch would be refused with it: they share answers, not calls under way.
+        place = f"{key} in the background" if ask.background else key
+        found = await self._cache.get(place, made, ttl=float(seconds))
+        if ask.background and found.how == "miss":
+            self._cache.put(key, found.value, ttl=float(seconds))
         if found.how == "miss":
             return found.value.first
         again = found.value.again

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .ports import Transport
     from .privacy.guard import Guard
     from .prompts.service import PromptService
+    from .rails.rails import Rails
     from .routing.served import Served
     from .service import GatewayService
     from .shield.desk import Shield
@@ -98,6 +99,8 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
     from .routing.attempts import Attempts
     from .routing.building import forms
     from .routing.choosing import Chooser
+    from .routing.metering import Meter
+    from .routing.observing import Observing
     from .routing.table import Table
     from .service import GatewayService
     from .shield.placing import Placing
@@ -114,26 +117,28 @@ async def _made(parts: Parts, settings: GatewaySettings) -> GatewayService:
     metrics = parts.metrics
     embedder = Embedder(Path(parts.folder) / "models")
     guard = _guard(parts, privacy)
+    rails = _rails(_of(parts.declared, RailSpec))
     placing = Placing(privacy, parts.database)
     models, upstreams = _models(parts, embedder)
     return GatewayService(
         Table(models, _of(parts.declared, RouteSpec)),
         Chooser(money.prices, output_tokens=settings.output_tokens, drained=upstreams.drained),
-        Attempts(clock=parts.clock, purse=money),
+        Attempts(clock=parts.clock, purse=money, observing=Observing(parts.clock, parts.spans, Meter(metrics))),
         money=money,
         comparisons=Comparer(parts.database, money.ledger, clock=parts.clock),
         prompts=prompts,
-        shield=_shield(parts, guard, prompts),
+        shield=_shield(parts, guard, rails, prompts),
         placing=placing,
         cascades=Cascades(cascades, forms(parts.clock) if cascades else {}, SqlReports(parts.database, parts.clock)),
         store=SqlRoutes(parts.database, parts.clock),
         upstreams=upstreams,
         embedder=embedder,
-        tools=_tools(parts, guard, placing),
+        tools=_tools(parts, guard, rails, placing),
         batches=_batches(parts, settings),
         clock=parts.clock,
         poll_seconds=settings.poll_seconds,
         served=lambda rung: metrics.rungs.inc("gateway", rung),
+        cached=lambda result: metrics.cache.inc("gateway", result),
     )
 
 
@@ -189,15 +194,19 @@ def _guard(parts: Parts, privacy: PrivacySpec | None) -> Guard | None:
     return Guard(privacy, Detector(privacy), Tokens(parts.database, parts.vault, tokens, parts.clock))
 
 
-def _shield(parts: Parts, guard: Guard | None, prompts: PromptService) -> Shield:
-    from .prompts.calls import Prompted
+def _rails(declared: Sequence[RailSpec]) -> Rails | None:
+    if not declared:
+        return None
     from .rails.rails import Rails
+
+    return Rails(declared)
+
+
+def _shield(parts: Parts, guard: Guard | None, rails: Rails | None, prompts: PromptService) -> Shield:
+    from .prompts.calls import Prompted
     from .shield.desk import Shield
 
-    rails = _of(parts.declared, RailSpec)
-    return Shield(
-        guard=guard, rails=Rails(rails) if rails else None, prompted=Prompted(prompts), database=parts.database
-    )
+    return Shield(guard=guard, rails=rails, prompted=Prompted(prompts), database=parts.database)
 
 
 def _batches(parts: Parts, settings: GatewaySettings) -> BatchDesk:
@@ -220,7 +229,7 @@ def _of(declared: Sequence[object], kind: type[T]) -> list[T]:
     return [item for item in declared if isinstance(item, kind)]
 
 
-def _tools(parts: Parts, guard: Guard | None, placing: Placing) -> ToolDesk:
+def _tools(parts: Parts, guard: Guard | None, rails: Rails | None, placing: Placing) -> ToolDesk:
     """The declared servers of tools."""
     from .backends.http import HttpTransport
     from .backends.mcp import McpServer
@@ -231,7 +240,7 @@ def _tools(parts: Parts, guard: Guard | None, placing: Placing) -> ToolDesk:
     declared = _of(parts.declared, ToolServerSpec)
     reached = [(spec, HttpTransport(spec.upstream(), clock=clock, secrets=secret)) for spec in declared]
     servers = [ToolServer(spec, McpServer(spec, transport), clock=clock) for spec, transport in reached]
-    return ToolDesk(servers, Screen(guard, placing, parts.database))
+    return ToolDesk(servers, Screen(guard, rails, placing, parts.database))
 
 
 def _secrets(parts: Parts) -> Callable[[str], Awaitable[str]]:

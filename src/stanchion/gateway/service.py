@@ -72,6 +72,7 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
         clock: Clock,
         poll_seconds: float = 1.0,
         served: Callable[[str], None] = lambda rung: None,
+        cached: Callable[[str], None] = lambda result: None,
     ) -> None:
         Accounting.__init__(self, money, comparisons)
         Prompting.__init__(self, prompts)
@@ -92,6 +93,7 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
         self._store = store
         self._clock = clock
         self._poll_seconds = poll_seconds
+        self._cached = cached
         self._ladders = Ladders(clock=clock, sending=placing.sent, served=served)
         self._newest: dict[tuple[str, str], int] = {}
         self._seen = -1
@@ -126,7 +128,10 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
 
     async def complete(self, ctx: Context, ask: Ask) -> Reply:
         with self._load:
-            return await self._shield.complete(ctx, ask, self._complete)
+            reply = await self._shield.complete(ctx, ask, self._complete)
+        if reply.account.cache:
+            self._cached(reply.account.cache)
+        return reply
 
     async def stream(self, ctx: Context, ask: Ask) -> AsyncIterator[Piece]:
         with self._load:

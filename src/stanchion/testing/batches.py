@@ -181,7 +181,8 @@ class BatchesSuite:
         assert len(read(order.output)) == 150
 
     async def test_a_job_that_was_left_goes_on_where_it_stopped(self, serving: Serving, folder: Path) -> None:
-        source = write(folder, 900, bad=(3, 850))
+        # Long enough that a far job is not done before it has heard that nobody listens.
+        source = write(folder, 4_000, bad=(3, 850))
         whole = await self.run(serving, self.order(folder, source, "whole.csv"))
         order = self.order(folder, source)
         left = await self.interrupted(serving, order, 3)
@@ -191,7 +192,7 @@ class BatchesSuite:
             await self.run(serving, order)
         jobs = [job async for job in serving.run_batch(caller(), MODEL, replace(order, resume=True))]
         assert jobs[0].rows >= 300
-        assert (jobs[-1].id, jobs[-1].state, jobs[-1].rows) == (left.id, "done", 900)
+        assert (jobs[-1].id, jobs[-1].state, jobs[-1].rows) == (left.id, "done", 4_000)
         assert read(order.output) == read(whole.order.output)
         assert jobs[-1].report is not None
         assert jobs[-1].report.resumed == 1
@@ -226,7 +227,7 @@ class BatchesSuite:
             await serving.cancel_batch(caller(), job.id)
 
     async def test_a_job_that_was_left_is_cancelled_at_once(self, serving: Serving, folder: Path) -> None:
-        order = self.order(folder, write(folder, 600))
+        order = self.order(folder, write(folder, 4_000))
         left = await self.interrupted(serving, order, 2)
         assert (await serving.cancel_batch(caller(), left.id)).state == "cancelled"
         assert names(folder) == ["in.csv"]

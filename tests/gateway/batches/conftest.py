@@ -19,6 +19,8 @@ def declare(app: System, ups: dict[str, Upstream]) -> None:
     hosted = app.upstream("hosted", kind="openai", url=ups["openai"].url + "/v1")
     gpt = app.language_model("gpt", upstream=hosted, model="gpt-4o-mini")
     app.language_model("vectors", upstream=hosted, model="text-embedding-3-small", shapes=["embeddings"])
+    ranking = app.upstream("ranking", kind="compatible", url=ups["openai"].url + "/v1")
+    app.language_model("ranks", upstream=ranking, model="ranks", shapes=["rerank"])
     app.route("task", primary=gpt)
 
 

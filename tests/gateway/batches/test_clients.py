@@ -69,6 +69,7 @@ async def test_a_batch_of_chats_is_answered_line_by_line(place: Any) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "body"),
     [
+        ("/v1/rerank", {"model": "ranks", "query": "Hello.", "documents": ["Hello.", "Bye."], "top_n": 1}),
         ("/v1/completions", {"model": "gpt", "prompt": "Hello.", "max_tokens": 9}),
         ("/v1/embeddings", {"model": "vectors", "input": ["one", "two"]}),
         ("/v1/responses", {"model": "gpt", "input": "Hello."}),
@@ -256,3 +257,83 @@ async def test_a_throttled_line_is_tried_again(place: Any) -> None:
     place.upstreams["openai"].faults = [Fault("throttled", retry_after=0), Fault("failed")]
     batch = await ended(place.call, (await begun(place.call, [line("a", chat("Hello."))])).id)
     assert (batch.request_counts.completed, len(place.upstreams["openai"].calls)) == (1, 3)
+
+
+async def test_the_lines_that_are_left_when_a_key_is_revoked_fail_as_its_calls_do(place: Any) -> None:
+    keys, ctx, second = place.run.door(Keys), place.run.ctx, asyncio.Event()
+    key = await keys.create(ctx, name="leaver", roles=["predictor"])
+
+    async def says(call: Call) -> Reply:
+        if call.number >= 8:
+            second.set()
+        await asyncio.sleep(0.02)
+        return Reply("Yes.")
+
+    place.upstreams["openai"].script = says
+    async with openai.AsyncOpenAI(base_url=place.url + "/v1", api_key=key.secret, max_retries=0) as client:
+        made = await begun(client, [line(f"q{n}", chat(f"{n}")) for n in range(60)])
+        await second.wait()
+        await keys.revoke(ctx, key.info.id)
+        called = len(place.upstreams["openai"].calls)
+        with pytest.raises(openai.AuthenticationError):
+            await client.batches.retrieve(made.id)
+    gateway, author = place.run.door(Gateway), replace(ctx, principal=f"key:{key.info.id}")
+    while (found := await gateway.batch(author, made.id)).state not in ("completed", "failed"):
+        await asyncio.sleep(0.02)
+    assert (found.state, found.completed + found.failed) == ("completed", 60)
+    # Those under way come to their end, and no other begins.
+    assert found.completed <= called + 8 < 60
+    assert len(place.upstreams["openai"].calls) == found.completed
+    content = b"".join([part async for part in gateway.file_content(author, found.error_file)]).decode()
+    told = {(row["response"]["status_code"], row["error"]["code"]) for row in rows(content).values()}
+    assert told == {(401, "not_authenticated")}
+
+
+async def test_a_budget_that_is_put_later_holds_for_the_lines_that_are_left(place: Any) -> None:
+    gateway, ctx, some = place.run.door(Gateway), place.run.ctx, asyncio.Event()
+
+    async def says(call: Call) -> Reply:
+        some.set()
+        await asyncio.sleep(0.02)
+        return Reply("Yes.")
+
+    place.upstreams["openai"].script = says
+    made = await begun(place.call, [line(f"q{n}", chat(f"{n}")) for n in range(60)])
+    await some.wait()
+    await gateway.put_budget(ctx, BudgetSpec("month", limits=(Limit("month", requests=1),)))
+    batch = await ended(place.call, made.id)
+    assert (batch.status, batch.request_counts.total) == ("completed", 60)
+    assert 0 < batch.request_counts.completed < 60
+    codes = {row["error"]["code"] for row in rows(await text_of(place.call, batch.error_file_id)).values()}
+    assert codes == {"budget_exceeded"}
+
+
+@pytest.mark.parametrize("fault", [Fault("throttled", retry_after=3600), Fault("failed")])
+async def test_what_a_batch_meets_at_a_model_keeps_it_from_no_live_call(place: Any, fault: Fault) -> None:
+    up = place.upstreams["openai"]
+    up.faults = [fault] * 40
+    made = await begun(place.call, [line(f"q{n}", chat(f"{n}", "route:task")) for n in range(12)])
+    async with asyncio.timeout(60):
+        # One that is turned away for an hour may be the only one that is sent.
+        while not (await place.run.door(Gateway).routes(place.run.ctx))[0].rungs[0].failures:
+            await asyncio.sleep(0.01)
+    up.faults = ()
+    for _ in range(3):
+        live = await place.call.chat.completions.create(**chat("Live.", "route:task"))
+        assert live.choices[0].message.content
+    [route] = await place.run.door(Gateway).routes(place.run.ctx)
+    [rung] = route.rungs
+    assert (rung.out, rung.breaker) == (0, "closed")
+    assert rung.calls >= rung.failures + 3
+    await place.call.batches.cancel(made.id)
+
+
+async def test_a_live_call_that_is_turned_away_makes_batches_wait(place: Any) -> None:
+    up = place.upstreams["openai"]
+    up.faults = [Fault("throttled", retry_after=2)]
+    with pytest.raises(openai.RateLimitError):
+        await place.call.chat.completions.create(**chat("Live.", "route:task"))
+    batch = await ended(place.call, (await begun(place.call, [line("a", chat("b", "route:task"))])).id)
+    assert batch.request_counts.completed == 1
+    live, late = (call.at for call in up.calls)
+    assert (late - live).total_seconds() >= 1.9

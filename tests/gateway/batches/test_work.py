@@ -15,7 +15,7 @@ import pytest
 from stanchion.core.clock import SystemClock
 from stanchion.core.context import Context, Rights
 from stanchion.core.errors import Conflict, InvalidInput, NotFound, PayloadTooLarge
-from stanchion.core.security.tables import SECURITY_SCHEMA
+from stanchion.core.security.tables import SECURITY_SCHEMA, api_keys
 from stanchion.core.security.vault import MasterKeys, Vault
 from stanchion.core.storage import Blobs, Database
 from stanchion.core.storage.open import open_blobs, open_database
@@ -132,6 +132,37 @@ async def test_a_line_is_called_as_its_author_with_the_bytes_of_its_body(bench: 
     assert (ask.body, ask.tags) == (body.encode(), {"team": "law", "batch": batch.id})
     assert (found.completed, found.usage.tokens_out, found.cost) == (1, 4, 5)
     assert [(row.route, row.outcome, row.tokens_in) for row in bench.book.rows] == [(f"BATCH {ENDPOINT}", "ok", 3)]
+
+
+@pytest.mark.parametrize("way", ["revoked", "expired", "rights"])
+async def test_what_a_key_loses_later_the_lines_that_are_left_lose_as_well(bench: Bench, way: str) -> None:
+    values: dict[str, Any] = {"tenant": "t1", "id": "ada", "name": "ada", "digest": b"", "created_by": "test"}
+    values |= {"roles": "predictor reader", "scopes": "gateway:*", "created_at": 0}
+    await bench.database.write(CTX, lambda c: c.execute(api_keys.insert().values(values)))
+    lost = {"revoked": {"revoked_at": 1}, "expired": {"expires_at": 1}, "rights": {"roles": "reader"}}[way]
+
+    async def third(ctx: Context, ask: Ask) -> None:
+        if b'"2"' in ask.body:
+            change = api_keys.update().where(api_keys.c.id == "ada").values(lost)
+            await bench.database.write(CTX, lambda c: c.execute(change))
+
+    door = Door(third)
+    async with bench.desk(door, parallel=1) as desk:
+        found = await reached(desk, await begun(desk, 6), "completed", "failed")
+        told = await lines(desk, found.error_file) if found.error_file else []
+    asked = [ctx.rights.roles for ctx, _ in door.asked]
+    assert asked[:3] == [CTX.rights.roles] * 3
+    if way == "rights":
+        # The gate judges what is left of them; the role that the order did not have is not given to it.
+        assert asked[3:] == [frozenset()] * 3
+        return
+    assert (len(asked), found.state, found.completed, found.failed) == (3, "completed", 3, 3)
+    assert [row["custom_id"] for row in told] == ["q3", "q4", "q5"]
+    for row in told:
+        assert (row["response"]["status_code"], row["error"]["code"]) == (401, "not_authenticated")
+        assert row["response"]["body"]["error"]["code"] == "not_authenticated"
+        assert "was revoked or has expired" in row["error"]["message"]
+    assert [row.outcome for row in bench.book.rows] == ["ok"] * 3 + ["not_authenticated"] * 3
 
 
 async def test_an_expired_batch_tells_of_each_line_that_was_not_tried(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stanchion.core.errors import InvalidInput, MalformedRequest
-from stanchion.gateway.wire.peek import Peek
+from stanchion.gateway.contract.calls import Ask
+from stanchion.gateway.wire.peek import Peek, Peeked, peek_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -102,3 +104,12 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
 def test_a_name_given_twice_never_goes_on() -> None:
     with pytest.raises(MalformedRequest, match="more than once"):
         Peek(b'{"model":"cheap","model":"dear"}').replaced(put={"x": 1})
+
+
+def test_a_call_that_was_read_already_is_replaced_as_any_other() -> None:
+    body, headers, tags = b'{"model":"m"}', {"x": "1"}, {"team": "law"}
+    peeked, plain = Peeked("chat", body, headers, tags, Peek(body)), Ask("chat", body, headers, tags, background=True)
+    replaced = replace(peeked, background=True)
+    for each in fields(Ask):
+        assert getattr(replaced, each.name) == getattr(plain, each.name), each.name
+    assert peek_of(replace(peeked, body=b'{"model":"n"}')).model == "n"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,47 +43,67 @@ def compared(asked: Asked, *, data: Path, json: bool) -> int:
                 baseline=asked.baseline,
                 confidence=asked.confidence,
             )
-        show(options, found, lambda: _told(found))
+        show(options, found, lambda: told(found))
         return DONE
 
     return run(options, work)
 
 
-def _told(found: Comparison) -> str:
-    rows = [_row(each) for each in found.variants]
-    head = ("variant", "requests", "units", "broken", "$ a request", "ms", "score", "over the baseline")
-    share = f"{found.confidence:.0%}"
-    return (
-        f"{found.subject}, against {found.baseline}. In brackets: {share} intervals, of differences for all together;\n"
-        f"a * marks a difference that is decided.\n\n{table(head, rows)}"
-    )
+def told(found: Comparison) -> str:
+    """The comparison for people: the variants, then what each is over the baseline."""
+    head = ("variant", "requests", "units", "broken", "scored", *_FORM)
+    parts = [
+        f"{found.subject}. In brackets: {found.confidence:.0%} intervals; one needs six units or more.",
+        table(head, [_row(each) for each in found.variants]),
+    ]
+    rows = [row for each in found.variants if each.name != found.baseline for row in _over(each, found)]
+    if rows:
+        head = (f"over {found.baseline}", "of", "difference", "share", "decided")
+        parts += ["Intervals of differences hold for all of them together.", table(head, rows)]
+    else:
+        parts.append(f"Nothing to compare: every call was answered by {found.baseline}.")
+    return "\n\n".join(parts)
 
 
 def _row(variant: Variant) -> tuple[str, ...]:
-    over = {"$": variant.over_cost, "ms": variant.over_latency, "score": variant.over_score}
-    told = [f"{name} {_estimate(each, _FORM[name])}{'*' * each.decided}" for name, each in over.items() if each]
-    return (
-        variant.name,
-        str(variant.requests),
-        str(variant.units),
-        str(variant.broken),
-        _estimate(variant.cost, _FORM["$"]),
-        _estimate(variant.latency, _FORM["ms"]),
-        _estimate(variant.score, _FORM["score"]),
-        ", ".join(told),
-    )
+    counts = (variant.requests, variant.units, variant.broken, variant.scored)
+    measured = zip(_measured(variant), _FORM.values(), strict=True)
+    return (variant.name, *map(str, counts), *(_estimate(each, scale) for each, scale in measured))
 
 
-_FORM: dict[str, Callable[[float], str]] = {
-    "$": lambda value: f"{value / _PICO:.6g}",
-    "ms": lambda value: f"{value:.0f}",
-    "score": lambda value: f"{value:.3g}",
-}
+def _over(variant: Variant, found: Comparison) -> Iterator[tuple[str, ...]]:
+    """A row for each measure of both."""
+    base = next(each for each in found.variants if each.name == found.baseline)
+    differences = (variant.over_cost, variant.over_latency, variant.over_score)
+    for (name, scale), difference, mean in zip(_FORM.items(), differences, _measured(base), strict=True):
+        if difference is not None:
+            share = _share(difference.mean, mean.mean) if mean is not None else ""
+            decided = "yes" if difference.decided else "no"
+            yield variant.name, name, _estimate(difference, scale, sign="+"), share, decided
 
 
-def _estimate(found: Estimate | None, form: Callable[[float], str]) -> str:
+def _share(difference: float, mean: float) -> str:
+    percent = round(100 * difference / mean) if mean > 0 else None
+    return "" if percent is None else f"{percent:+d}%" if percent else "0%"
+
+
+def _measured(variant: Variant) -> tuple[Estimate | None, ...]:
+    return variant.cost, variant.latency, variant.score
+
+
+_FORM: Mapping[str, float] = {"$ a request": _PICO, "ms": 1, "score": 1}
+"""The measures, and by what each is divided to be told."""
+
+
+def _estimate(found: Estimate | None, scale: float, *, sign: str = "") -> str:
     if found is None:
-        return "-"
-    if found.low is None or found.high is None:
-        return form(found.mean)
-    return f"{form(found.mean)} [{form(found.low)}, {form(found.high)}]"
+        return ""
+    mean, *ends = (_number(each, scale, sign) for each in (found.mean, found.low, found.high) if each is not None)
+    return f"{mean} [{', '.join(ends)}]" if ends else mean
+
+
+def _number(value: float, scale: float, sign: str) -> str:
+    """Three digits that count, and no exponent: cents and seconds stand in one column."""
+    rounded = float(f"{value / scale:.3g}") + 0.0  # no -0
+    digits = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 0
+    return f"{rounded:{sign if rounded else ''},.{min(digits, 12)}f}"

@@ -6,6 +6,7 @@ It makes nothing up, so it is of use for a first start, for tests and as the las
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -159,7 +160,7 @@ def _whole(words: str, usage: Mapping[str, int]) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{new_request_id()}",
         "object": "chat.completion",
-        "created": 0,
+        "created": int(time.time()),
         "model": NAME,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
         "usage": usage,
@@ -167,7 +168,8 @@ def _whole(words: str, usage: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _events(asked: Mapping[str, Any], words: str, usage: Mapping[str, int]) -> list[bytes]:
-    head = {"id": f"chatcmpl-{new_request_id()}", "object": "chat.completion.chunk", "created": 0, "model": NAME}
+    head: dict[str, Any] = {"id": f"chatcmpl-{new_request_id()}", "object": "chat.completion.chunk", "model": NAME}
+    head["created"] = int(time.time())
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     deltas += [{"content": line} for line in words.splitlines(keepends=True)]
     documents: list[dict[str, Any]] = [

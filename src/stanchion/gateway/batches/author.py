@@ -1,4 +1,4 @@
-"""Who ordered a batch, as it is stored with it: its calls have exactly the rights that the order was given with."""
+"""Who ordered a batch, as it is stored with it: its calls have the rights of the order, and never more."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from ..wire.faults import error_document
 from .author import context_of
 from .pacing import Turns
 from .reading import BadLine, Wanted
+from .standing import Standing
 from .store import Held
 
 _TRIES = 4
@@ -56,6 +57,7 @@ class Caller:
         gateway: Gateway,
         book: Book,
         turns: Turns,
+        standing: Standing,
         clock: Clock,
         *,
         seconds: float,
@@ -66,6 +68,7 @@ class Caller:
         self._gateway = gateway
         self._book = book
         self._turns = turns
+        self._standing = standing
         self._clock = clock
         self._seconds = seconds
         self._enough = enough
@@ -107,7 +110,8 @@ class Caller:
         if self._book.full:
             raise Unavailable("calls cannot be recorded at the moment, so none is made")
         held = self._held
-        ask = Ask(ENDPOINTS[held.batch.endpoint], line.body, tags={**held.tags, TAG: held.batch.id})
+        tags = {**held.tags, TAG: held.batch.id}
+        ask = Ask(ENDPOINTS[held.batch.endpoint], line.body, tags=tags, background=True)
         row = LedgerRow(
             at=self._clock.now(),
             request_id=ctx.request_id,
@@ -119,7 +123,8 @@ class Caller:
         )
         started = self._clock.monotonic()
         try:
-            reply = await self._gateway.complete(ctx, ask)
+            # Asked for each line: a batch may take a day, and what a key lost meanwhile it shall not use.
+            reply = await self._gateway.complete(await self._standing.of(ctx), ask)
         except StanchionError as error:
             row.outcome, row.status = error.code, error.status
             row.subject = _model(line.body)

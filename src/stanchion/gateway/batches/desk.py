@@ -22,6 +22,7 @@ from .author import author_of
 from .calling import TAG
 from .files import BatchFiles
 from .pacing import Load, Turns
+from .standing import Standing
 from .store import BatchStore, Held, TakenOver
 from .work import Tools, Work
 
@@ -62,6 +63,7 @@ class BatchDesk(CallBatches):
         self._files = BatchFiles(database, blobs, vault, clock, most=limits.most_bytes, keep=limits.keep)
         self._store = BatchStore(database, clock, holder=new_request_id(), lease=limits.lease)
         self._vault = vault
+        self._standing = Standing(database, clock)
         self._clock = clock
         self.load = Load()
         self._tools: Tools | None = None
@@ -80,6 +82,7 @@ class BatchDesk(CallBatches):
             files=self._files,
             vault=self._vault,
             turns=Turns(self.load, limits.parallel),
+            standing=self._standing,
             clock=self._clock,
             parallel=limits.parallel,
             seconds=limits.seconds,

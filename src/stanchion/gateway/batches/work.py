@@ -17,6 +17,7 @@ from .calling import Caller, Told, Unmade, bad_line, unmade_line
 from .files import BatchFiles, Finished, Writer
 from .pacing import Turns
 from .reading import BadLine, Checker, Line, Wanted, lines_of, read_line
+from .standing import Standing
 from .store import BatchStore, Held, Result
 
 _PAGE = 100
@@ -34,6 +35,7 @@ class Tools:
     files: BatchFiles
     vault: Vault
     turns: Turns
+    standing: Standing
     clock: Clock
     parallel: int
     seconds: float
@@ -111,6 +113,7 @@ class Work:
             tools.gateway,
             tools.book,
             tools.turns,
+            tools.standing,
             tools.clock,
             seconds=tools.seconds,
             enough=self._enough,

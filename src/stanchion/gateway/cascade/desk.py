@@ -38,6 +38,7 @@ from .training import train
 from .trials import tried
 
 PREFIX = "cascade:"
+_UNASKED = Ask("chat", b"")
 Complete = Callable[[Context, Ask], Awaitable[Reply]]
 
 
@@ -117,7 +118,7 @@ class Cascades:
         check_count(len(examples))
         trials = []
         for number, example in enumerate(examples, 1):
-            call = self._calls(ctx, spec, {}, inner, sums)
+            call = self._calls(ctx, spec, inner, sums)
             trials.append(await tried(spec, example, call, lambda: sums.cost, self._routers.get(spec.name)))
             yield CalibrationStep(number, len(examples), sums.cost)
         made = report(spec.steps, trials, floor=floor, confidence=confidence)
@@ -134,11 +135,13 @@ class Cascades:
         return RouterReport(msgspec.json.encode(trained.router), trained.router.examples, trained.router.auc)
 
     def _calls(
-        self, ctx: Context, spec: CascadeSpec, tags: Mapping[str, str], inner: Complete, sums: _Sums
+        self, ctx: Context, spec: CascadeSpec, inner: Complete, sums: _Sums, ask: Ask = _UNASKED
     ) -> Callable[[str, Conversation], Awaitable[Answer]]:
+        tags = {**ask.tags, "cascade": spec.name}
+
         async def call(model: str, conversation: Conversation) -> Answer:
             wire = self._dialect.request(replace(conversation, stream=False), model)
-            reply = await inner(ctx, Ask("chat", wire.body, tags={**tags, "cascade": spec.name}))
+            reply = await inner(ctx, Ask("chat", wire.body, tags=tags, background=ask.background))
             answer = self._dialect.answer(reply.body)
             sums.add(answer, reply.account)
             return answer
@@ -152,7 +155,7 @@ class Cascades:
         if form is None:
             raise InvalidInput(f"a cascade does not serve {ask.shape}")
         asked, sums = form.parse(ask), _Sums()
-        call = self._calls(ctx, spec, ask.tags, inner, sums)
+        call = self._calls(ctx, spec, inner, sums, ask)
         taken = await run(spec, asked, call, self._routers.get(spec.name))
         return form, asked, taken, _account(spec, taken, sums)
 

@@ -80,13 +80,15 @@ class Comparer(Comparisons):
         confidence: float = 0.95,
     ) -> Comparison:
         if bool(prompt) == bool(route):
-            raise InvalidInput("name either a prompt or a route", fields=[FieldProblem("$.prompt", "Or $.route")])
+            problem = FieldProblem("$.prompt", "Expected a prompt here, or a route in $.route, and not both")
+            raise InvalidInput("name either a prompt or a route", fields=[problem])
         if not 0.5 <= confidence <= 0.999:
             raise InvalidInput("the confidence is 0.5 to 0.999", fields=[FieldProblem("$.confidence", "0.5 to 0.999")])
         seen = await self._seen(ctx.tenant, prompt, route, score, *self._days(start, end))
         subject = f"prompt:{prompt}" if prompt else f"route:{route}"
         if not seen:
-            raise NotFound(f"no call of {subject} was made in these days")
+            step = "Take more days, or another name: calls are compared that named the prompt or asked for the route."
+            raise NotFound(f"no call of {subject} was made in these days", next_step=step)
         return _compared(subject, seen, baseline, confidence)
 
     async def _seen(
@@ -148,10 +150,13 @@ class _Means(NamedTuple):
 def _compared(subject: str, seen: Mapping[str, list[_Seen]], baseline: str, confidence: float) -> Comparison:
     base = baseline or max(seen, key=lambda name: (len(seen[name]), name))
     if base not in seen:
-        raise NotFound(f"no call of the variant {base[:64]!r} was made", next_step=f"There are {', '.join(seen)}.")
+        raise NotFound(
+            f"no call of the variant {base[:64]!r} was made",
+            next_step=f"There are {', '.join(sorted(seen, key=_place))}.",
+        )
     means = {name: _means(rows) for name, rows in seen.items()}
     variants = []
-    for name, rows in sorted(seen.items()):
+    for name, rows in sorted(seen.items(), key=lambda each: _place(each[0])):
         cost, latency, score = means[name]
         over: list[Estimate | None] = [None, None, None]
         if name != base:
@@ -173,6 +178,12 @@ def _compared(subject: str, seen: Mapping[str, list[_Seen]], baseline: str, conf
             )
         )
     return Comparison(subject, base, confidence, tuple(variants))
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Versions of a prompt in the order of their numbers, models by name."""
+    prompt, _, version = name.rpartition("@")
+    return (prompt, int(version)) if version.isdecimal() else (name, 0)
 
 
 def _means(rows: Sequence[_Seen]) -> _Means:

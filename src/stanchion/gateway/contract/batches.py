@@ -128,7 +128,8 @@ class CallBatches(Protocol):
 
     @action("gateway:batch", effect="write", resource="CallBatch")
     async def create_batch(self, ctx: Context, order: CallBatchOrder) -> CallBatch:
-        """Begin a batch: its calls are made with the caller's present rights, budgets and labels.
+        """Begin a batch: its calls are made with the caller's present rights, budgets and labels, for as long as its
+        key has them. What a line is refused for then stands in the error file.
 
         Raises NotFound for an unknown file, InvalidInput, Conflict where the system declares no model.
         """

@@ -58,13 +58,15 @@ class Ask:
     upstream of the same shape byte for byte.
 
     `headers` are the few of the client's headers that mean something to an upstream (lower case), such as
-    `anthropic-beta`. `tags` are the caller's own words on the call, for conditions, budgets and reports.
+    `anthropic-beta`. `tags` are the caller's own words on the call, for conditions, budgets and reports. With
+    `background` nobody waits: what it meets at a model counts against the model for other such calls alone.
     """
 
     shape: Shape
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,9 +90,10 @@ class Injection:
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """The answer is JSON that fits the schema."""
+    """The answer is JSON that fits the schema; with `tool`, the arguments of every call of that tool are."""
 
     schema: Mapping[str, Any]
+    tool: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,13 @@ class Without:
 
 @dataclass(frozen=True, slots=True)
 class OwnRail:
-    """A function of one's own: what it objects to in a text, or None. It is given the whole text."""
+    """A function of one's own: what it objects to in a text, or None. It is given the whole text.
+
+    With `arguments` it is given those of each tool call as well: their names and values as words, one on each line.
+    """
 
     check: OwnCheck
+    arguments: bool = True
 
 
 Check = Size | Scripts | Languages | Topics | Injection | Fits | Without | OwnRail
@@ -114,7 +119,11 @@ Check = Size | Scripts | Languages | Topics | Injection | Fits | Without | OwnRa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RailSpec:
-    """A named check. `block` refuses the call, or ends the answer; `flag` lets it pass and tells of it."""
+    """A named check. `block` refuses the call, or ends the answer; `flag` lets it pass and tells of it.
+
+    What tools gave is part of a request. The arguments of the tool calls in an answer are judged by themselves, by
+    every check but `Scripts` and `Languages`; while a rail may block them they are held back until they are complete.
+    """
 
     name: str
     check: Check

@@ -37,8 +37,8 @@ _SECRET = re.compile(
     )
 )
 _NAMED = re.compile(
-    r"(?i)(?:password|passwd|passphrase|secret|api[_-]?key|private[_-]?key|access[_-]?key)s?[\"']?\s{0,5}(?:[:=]|is)"
-    r"\s{0,5}[\"']?(?P<value>[^\s\"',;&)}\]]{8,200})"
+    r"(?i)(?:password|passwd|passphrase|secret|api[_-]?key|private[_-]?key|access[_-]?key)s?\\?[\"']?\s{0,5}(?:[:=]|is)"
+    r"\s{0,5}\\?[\"']?(?P<value>(?:[^\s\"',;&)}\]\\]|\\(?![\"'])){8,200})"
 )
 _TELLING = re.compile(r"[0-9]|[A-Za-z0-9][^A-Za-z0-9\s.][A-Za-z0-9]")
 

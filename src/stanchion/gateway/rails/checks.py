@@ -70,6 +70,16 @@ def reach_of(check: Check) -> int | None:
             assert_never(check)
 
 
+def judges(check: Check, tool: str | None) -> bool:
+    """Whether the check looks at an answer's words (None), or at the arguments of a call of this tool."""
+    if isinstance(check, Fits):
+        return check.tool == tool
+    if isinstance(check, OwnRail):
+        return tool is None or check.arguments
+    # Names and codes are of no script and no language that a caller would be shown.
+    return tool is None or not isinstance(check, Scripts | Languages)
+
+
 def _size(most: int) -> Look:
     async def look(text: str) -> str | None:
         return f"longer than {most} characters" if len(text) > most else None

@@ -16,6 +16,7 @@ from ..ports import Purse, Response, Wire
 from .asked import Asked
 from .choosing import Candidate
 from .joining import joined
+from .observing import Observing
 from .spending import Spending
 from .strands import Interleaved, Strands
 from .table import Target
@@ -27,32 +28,35 @@ _EVENTS = ("text/event-stream", "application/vnd.amazon.eventstream")
 class Attempts:
     """Makes attempts. `purse` is None where no budget is kept."""
 
-    def __init__(self, *, clock: Clock, purse: Purse | None) -> None:
+    def __init__(self, *, clock: Clock, purse: Purse | None, observing: Observing | None = None) -> None:
         self._clock = clock
         self._purse = purse
+        self._observing = observing or Observing(clock)
 
     async def whole(self, ctx: Context, asked: Asked, target: Target, candidate: Candidate, number: int) -> Answered:
         """The whole answer; `number` tells the attempts of one call apart.
 
         Raises what the upstream's refusal means, DeadlineExceeded, BudgetExceeded.
         """
-        spending = Spending(self._purse, ctx, candidate)
+        spending = Spending(self._purse, ctx, candidate, self._observing.begin(ctx, asked, candidate))
         await spending.reserve(asked, target, number)
         started, way = self._clock.monotonic(), candidate.way
         bodies: list[bytes] = []
         try:
-            await self._ask(ctx, candidate, way.wire(asked, candidate.bound), way.times(asked), bodies)
+            await self._ask(
+                spending.observed.ctx, candidate, way.wire(asked, candidate.bound), way.times(asked), bodies
+            )
             answers = [way.whole(asked, body) for body in bodies]
             answer = answers[0] if len(answers) == 1 else joined(answers)
             usage = answer.usage or _estimated(asked, sum(map(len, bodies)) // 4 if asked.generates else 0)
-            await spending.settle(usage, "ok")
+            await spending.settle(usage)
         except StanchionError as error:
             _failed(candidate, error)
             # An upstream that answered, if unreadably, or was still at it when the time ended, has read the request.
-            await _end(spending, asked, error.code, used=bool(bodies) or isinstance(error, DeadlineExceeded))
+            await _end(spending, asked, error, used=bool(bodies) or isinstance(error, DeadlineExceeded))
             raise
-        except BaseException:
-            await _end(spending, asked, "cancelled", used=True)
+        except BaseException as error:
+            await _end(spending, asked, error, used=True)
             raise
         candidate.served.latency.add((self._clock.monotonic() - started) * 1000)
         candidate.served.errors.add(0.0)
@@ -79,7 +83,7 @@ class Attempts:
 
     async def opened(self, ctx: Context, asked: Asked, target: Target, candidate: Candidate, number: int) -> Opened:
         """The stream, once its first event is there. Raises as `whole` does; what it gives must be closed."""
-        spending = Spending(self._purse, ctx, candidate)
+        spending = Spending(self._purse, ctx, candidate, self._observing.begin(ctx, asked, candidate))
         await spending.reserve(asked, target, number)
         started, stack, reached = self._clock.monotonic(), AsyncExitStack(), False
         try:
@@ -87,11 +91,12 @@ class Attempts:
             watch: Watch = candidate.way.watch(asked)
             pieces: AsyncIterator[bytes]
             if times == 1:
-                response = await stack.enter_async_context(candidate.served.transport.send(ctx, wire))
+                response = await stack.enter_async_context(candidate.served.transport.send(spending.observed.ctx, wire))
                 await self._streams(candidate, response)
                 pieces = response.pieces()
             else:
-                strands = Strands(ctx, candidate.served.transport, wire, times, partial(self._streams, candidate))
+                checked, transport = partial(self._streams, candidate), candidate.served.transport
+                strands = Strands(spending.observed.ctx, transport, wire, times, checked)
                 stack.push_async_callback(strands.close)
                 try:
                     await strands.opened()
@@ -104,13 +109,14 @@ class Attempts:
         except StanchionError as error:
             await stack.aclose()
             _failed(candidate, error)
-            await _end(spending, asked, error.code, used=reached or isinstance(error, DeadlineExceeded))
+            await _end(spending, asked, error, used=reached or isinstance(error, DeadlineExceeded))
             raise
-        except BaseException:
+        except BaseException as error:
             await stack.aclose()
-            await _end(spending, asked, "cancelled", used=True)
+            await _end(spending, asked, error, used=True)
             raise
         candidate.served.first_token.add((self._clock.monotonic() - started) * 1000)
+        spending.observed.answered()
         return Opened(candidate, asked, watch, pieces, first, spending, stack, started, self._clock)
 
     async def _streams(self, candidate: Candidate, response: Response) -> None:
@@ -164,7 +170,7 @@ class Opened:
         self._stack = stack
         self._started = started
         self._clock = clock
-        self._outcome = "cancelled"
+        self._error: BaseException | None = asyncio.CancelledError()
 
     @property
     def usage(self) -> Usage:
@@ -189,12 +195,12 @@ class Opened:
                     yield shown
                 self._watch.check()
             last = self._watch.close()
-            self._outcome = "ok"
-            await self._spending.settle(self.usage, "ok")
+            self._error = None
+            await self._spending.settle(self.usage)
             if last:
                 yield last
         except StanchionError as error:
-            self._outcome = error.code
+            self._error = error
             _failed(self.candidate, error)
             raise
         served = self.candidate.served
@@ -207,7 +213,7 @@ class Opened:
         try:
             await self._stack.aclose()
         finally:
-            await self._spending.settle(self.usage, self._outcome)
+            await self._spending.settle(self.usage, self._error)
 
 
 async def _first(watch: Watch, pieces: AsyncIterator[bytes]) -> bytes:
@@ -234,8 +240,8 @@ def _failed(candidate: Candidate, error: StanchionError) -> None:
         served.leave_alone(error.retry_after)
 
 
-async def _end(spending: Spending, asked: Asked, outcome: str, *, used: bool) -> None:
+async def _end(spending: Spending, asked: Asked, error: BaseException, *, used: bool) -> None:
     if used:
-        await spending.settle(_estimated(asked, 0), outcome)
+        await spending.settle(_estimated(asked, 0), error)
     else:
-        await spending.release()
+        await spending.release(error)

@@ -85,7 +85,10 @@ class Chooser:
         self, ctx: Context, asked: Asked, target: Target, label: Sensitivity, data: WhyNot
     ) -> list[Candidate | Refused]:
         """Every rung in order. `data` says why the call's data may not go to a model; empty where it may."""
-        return [self._judge(ctx, asked, target, rung, label, data) for rung in ordered(ctx, target)]
+        rungs = ordered(ctx, target)
+        if asked.ask.background:
+            rungs = [rung.behind for rung in rungs]
+        return [self._judge(ctx, asked, target, rung, label, data) for rung in rungs]
 
     def _judge(
         self, ctx: Context, asked: Asked, target: Target, rung: Served, label: Sensitivity, data: WhyNot

@@ -123,7 +123,7 @@ def _better(error: Unavailable, call: Call) -> StanchionError:
 
 def _place(target: Target, served: Served) -> str:
     """The rung's place in its route."""
-    index = target.rungs.index(served)
+    index = target.rungs.index(served.live)
     return "primary" if index == 0 else f"fallback-{index}"
 
 

@@ -32,7 +32,11 @@ class Average:
 
 
 class Served:
-    """A model with the state that all its routes and tenants share."""
+    """A model with the state that all its routes and tenants share.
+
+    Background calls have a state of their own, `behind`: a batch that an upstream turns away keeps the model from no
+    live call, and makes it look no worse to them.
+    """
 
     def __init__(
         self,
@@ -45,7 +49,9 @@ class Served:
         clock: Clock,
         on_change: Callable[[BreakerView], None] | None = None,
         health: Health | None = None,
+        live: Served | None = None,
     ) -> None:
+        self.live = live or self
         self.spec = spec
         self.upstream = upstream
         self.transport = transport
@@ -60,6 +66,8 @@ class Served:
         self._budget = RetryBudget(clock=clock)
         self._out_until = 0.0
         self._health = health
+        if live is None:
+            self.behind = Served(spec, upstream, transport, ways, price, clock=clock, health=health, live=self)
 
     @property
     def unwell(self) -> bool:
@@ -74,7 +82,8 @@ class Served:
     @property
     def out(self) -> float:
         """Seconds for which the upstream wants to be left alone; 0: it may be asked."""
-        return max(0.0, self._out_until - self._clock.monotonic()) if self._out_until else 0.0
+        until = max(self._out_until, self.live._out_until)
+        return max(0.0, until - self._clock.monotonic()) if until else 0.0
 
     def leave_alone(self, seconds: float) -> None:
         """Send nothing for so long: the upstream has said when it will take calls again."""
@@ -99,7 +108,7 @@ class Served:
         )
 
     def view(self) -> RungView:
-        """Its state now."""
+        """Its state now, as live calls meet it; `calls` and `failures` are of all."""
         breaker = self.breaker.snapshot()
         return RungView(
             model=self.spec.name,
@@ -107,8 +116,8 @@ class Served:
             breaker=breaker.state,
             share=breaker.share,
             out=self.out,
-            calls=self.calls,
-            failures=self.failures,
+            calls=self.calls + self.behind.calls,
+            failures=self.failures + self.behind.failures,
             latency_ms=self.latency.value,
             first_token_ms=self.first_token.value,
         )

@@ -66,7 +66,7 @@ class Shield:
         checked = await self.checked(ctx, ask)
         shielded = None
         if self._watches(checked):
-            shielded = ShieldedStream(ask.shape, lambda prose: self._strand(checked, prose=prose))
+            shielded = ShieldedStream(ask.shape, lambda tool: self._strand(checked, tool))
         async with aclosing(inner(checked.ctx, checked.ask)) as pieces:
             async for piece in pieces:
                 if shielded is not None:
@@ -110,17 +110,17 @@ class Shield:
         private = guard is not None and (guard.watches_answers or guard.turns_back)
         return checked.ask.shape != "embeddings" and (private or (rails is not None and rails.any("answer")))
 
-    def _strand(self, checked: Checked, *, prose: bool) -> Strand:
-        return Strand(checked.ctx, self._guard, checked.verdict, self._rails, prose=prose)
+    def _strand(self, checked: Checked, tool: str | None) -> Strand:
+        return Strand(checked.ctx, self._guard, checked.verdict, self._rails, tool=tool)
 
     async def _whole(self, checked: Checked, body: bytes) -> bytes:
         document = msgspec.json.decode(body)
         changed = False
         for slot in words.whole(checked.ask.shape, document):
-            strand = self._strand(checked, prose=slot.prose)
-            text = await strand.whole(slot.text)
+            strand, came = self._strand(checked, slot.tool), slot.text
+            text = await strand.whole(came)
             checked.findings += strand.findings
-            if text != slot.text:
+            if text != came:
                 slot.put(text)
                 changed = True
         if not changed:

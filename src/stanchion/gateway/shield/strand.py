@@ -5,20 +5,24 @@ from __future__ import annotations
 from ...core.context import Context
 from ..contract.rails import RailFinding
 from ..privacy.guard import Guard, Verdict
-from ..privacy.stream import AnswerStream
+from ..privacy.stream import AnswerStream, ArgumentStream
 from ..rails.rails import Rails, RailStream
 
 
 class Strand:
-    """Words as they come. `prose` is False for JSON that the model writes: it is not judged as an answer's words."""
+    """Words as they come. `tool` is the one whose arguments they are, None for what the model says itself."""
 
     def __init__(
-        self, ctx: Context, guard: Guard | None, verdict: Verdict | None, rails: Rails | None, *, prose: bool
+        self, ctx: Context, guard: Guard | None, verdict: Verdict | None, rails: Rails | None, *, tool: str | None
     ) -> None:
-        self._rails: RailStream | None = rails.stream() if prose and rails is not None and rails.any("answer") else None
-        self._privacy: AnswerStream | None = None
-        if guard is not None and verdict is not None and (guard.watches_answers or guard.turns_back):
-            self._privacy = AnswerStream(guard, ctx, verdict, json=not prose)
+        self._rails: RailStream | None = rails.stream(tool) if rails is not None and rails.any("answer") else None
+        self._privacy: AnswerStream | ArgumentStream | None = None
+        if guard is None or verdict is None:
+            return
+        if guard.watches_answers and tool is not None:
+            self._privacy = ArgumentStream(guard, ctx, verdict)
+        elif guard.watches_answers or guard.turns_back:
+            self._privacy = AnswerStream(guard, ctx, verdict, json=tool is not None)
         self.findings: tuple[RailFinding, ...] = ()
 
     async def feed(self, text: str) -> str:

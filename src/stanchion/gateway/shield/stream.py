@@ -23,8 +23,9 @@ _PLAIN = frozenset({"content", "text", "index", "delta", "finish_reason", "logpr
 class _Lane:
     """A strand under way: what came, what was given of it, and the event that it last stood in."""
 
-    def __init__(self, strand: Strand) -> None:
+    def __init__(self, strand: Strand, tool: str | None) -> None:
         self.strand = strand
+        self.tool = tool
         self.came = self.given = ""
         self.last: tuple[str, bytes] = ("", b"")
 
@@ -32,12 +33,13 @@ class _Lane:
 class ShieldedStream:
     """Rewrites one stream. What a strand holds back comes in an event of its own, like the last that it had."""
 
-    def __init__(self, shape: Shape, strand: Callable[[bool], Strand]) -> None:
+    def __init__(self, shape: Shape, strand: Callable[[str | None], Strand]) -> None:
         self._shape = shape
         self._new = strand
         self._reader = SseReader()
         self._lanes: dict[Lane, _Lane] = {}
-        self._said: dict[str, str] = {}
+        self._said: dict[tuple[str | None, str], str] = {}
+        self._tools: dict[Lane, str] = {}
         self.findings: list[RailFinding] = []
 
     async def feed(self, data: bytes) -> bytes:
@@ -54,6 +56,7 @@ class ShieldedStream:
             # All that was held back must come before it.
             return await self._ended((), []) + event(data, name)
         document = _document(data)
+        self._tools.update(words.called(self._shape, document))
         slots = words.delta(self._shape, document)
         changed = [await self._passed(slot, name, data) for slot in slots]
         lanes = words.ended(self._shape, document)
@@ -70,7 +73,7 @@ class ShieldedStream:
         """Put what may be given of the slot's words in their place; whether they are others."""
         lane = self._lanes.get(slot.lane)
         if lane is None:
-            lane = self._lanes[slot.lane] = _Lane(self._new(slot.prose))
+            lane = self._lanes[slot.lane] = _Lane(self._new(self._tool(slot)), self._tool(slot))
         came = slot.text
         slot.put(await lane.strand.feed(came))
         lane.came += came
@@ -80,10 +83,16 @@ class ShieldedStream:
 
     async def _repeated(self, slot: Slot) -> str:
         """Words that were given in pieces before, as they were given; others pass a strand of their own."""
-        known = self._said.get(slot.text)
+        tool, came = self._tool(slot), slot.text
+        known = self._said.get((tool, came))
         if known is None:
-            known = self._said[slot.text] = await self._new(slot.prose).whole(slot.text)
+            strand = self._new(tool)
+            known = self._said[tool, came] = await strand.whole(came)
+            self.findings += strand.findings
         return known
+
+    def _tool(self, slot: Slot) -> str | None:
+        return slot.tool if slot.tool is None else slot.tool or self._tools.get(slot.lane, "")
 
     async def _ended(self, beginning: Lane, slots: list[Slot]) -> bytes:
         """End every lane that begins so. Its rest joins its slot of this event, or comes in one before."""
@@ -92,7 +101,7 @@ class ShieldedStream:
             lane = self._lanes.pop(name)
             rest = await lane.strand.end()
             self.findings += lane.strand.findings
-            self._said[lane.came] = lane.given + rest
+            self._said[lane.tool, lane.came] = lane.given + rest
             slot = next((slot for slot in slots if slot.lane == name), None)
             if slot is not None:
                 slot.put(slot.text + rest)
@@ -102,11 +111,17 @@ class ShieldedStream:
 
     def _late(self, name: Lane, lane: _Lane, rest: str) -> bytes:
         title, data = lane.last
+        if self._shape == "messages":
+            # The event that the words last stood in may be the one that began their block.
+            delta = {"type": "text_delta", "text": rest} if lane.tool is None else _partial(rest)
+            told = {"type": "content_block_delta", "index": name[0], "delta": delta}
+            return event(_encode(told), "content_block_delta")
         document = _document(data)
         for slot in words.delta(self._shape, document):
             slot.put(rest if slot.lane == name else "")
         for choice in document.get("choices", ()) if self._shape in _CHOICES else ():
             choice["finish_reason"] = None
+            _forget_names(choice.get("delta"))
         words.forget_tokens(document)
         document.pop("usage", None)
         return event(_encode(document), title)
@@ -123,10 +138,28 @@ def _document(data: bytes) -> dict[str, Any]:
     return document
 
 
+def _partial(arguments: str) -> dict[str, str]:
+    return {"type": "input_json_delta", "partial_json": arguments}
+
+
+def _forget_names(delta: Any) -> None:
+    """Take out what tells that calls begin: a client would put a second id or name behind the first."""
+    if not isinstance(delta, dict):
+        return
+    for call in delta.get("tool_calls") or ():
+        for key in ("id", "type"):
+            call.pop(key, None)
+        for kind in ("function", "custom"):
+            if isinstance(call.get(kind), dict):
+                call[kind].pop("name", None)
+    if isinstance(delta.get("function_call"), dict):
+        delta["function_call"].pop("name", None)
+
+
 def _only_words(shape: Shape, document: dict[str, Any]) -> bool:
     """Whether an event without its words would tell nothing."""
     if shape not in _CHOICES:
-        return True
+        return document.get("type") != "content_block_start"
     return not document.get("usage") and all(
         set(choice.get("delta") or {}) <= {"content"} and set(choice) <= _PLAIN
         for choice in document.get("choices") or [{}]

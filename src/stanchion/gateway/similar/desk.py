@@ -50,14 +50,14 @@ class Similar:
         question = None if spec is None or seconds is None else question_of(ask)
         if spec is None or seconds is None or question is None:
             return await compute()
-        vector = await self._vector(ctx, spec, question.text)
+        vector = await self._vector(ctx, spec, question.text, background=ask.background)
         if vector is None:
             return await compute()
         headers, labels = sorted(ask.headers.items()), sorted(ctx.labels)
         where = [ask.shape, target.subject, target.version, labels, headers, spec.embedder, question.rest]
         place = self._key.key(ctx, *where)
         near = self._kept.nearest(place, vector, self._clock.monotonic())
-        if near is not None and await self._same(ctx, spec, question.text, near):
+        if near is not None and await self._same(ctx, spec, question.text, near, background=ask.background):
             account = replace(near.reply.account, cache="similar", usage=Usage(), cost=0, tried=())
             return replace(near.reply, account=account)
         reply = await compute()
@@ -65,10 +65,10 @@ class Similar:
             self._kept.keep(place, question.text, vector, reply, self._clock.monotonic() + seconds)
         return reply
 
-    async def _vector(self, ctx: Context, spec: SimilarSpec, text: str) -> Vector | None:
+    async def _vector(self, ctx: Context, spec: SimilarSpec, text: str, *, background: bool) -> Vector | None:
         body = _encode({"model": spec.embedder, "input": text})
         try:
-            told = msgspec.json.decode((await self._complete(ctx, Ask("embeddings", body))).body)
+            told = msgspec.json.decode((await self._complete(ctx, Ask("embeddings", body, background=background))).body)
             vector = np.asarray(told["data"][0]["embedding"], dtype=np.float32)
         except (StanchionError, KeyError, IndexError, TypeError, ValueError) as error:
             # Without a vector the question is asked as if nothing were kept.
@@ -77,18 +77,18 @@ class Similar:
         length = float(np.linalg.norm(vector)) if vector.ndim == 1 else 0.0
         return vector / length if length > 0 and np.isfinite(length) else None
 
-    async def _same(self, ctx: Context, spec: SimilarSpec, text: str, near: Near) -> bool:
+    async def _same(self, ctx: Context, spec: SimilarSpec, text: str, near: Near, *, background: bool) -> bool:
         if near.cosine < spec.unsure or differ(text, near.text):
             return False
         if near.cosine >= spec.sure or same_words(text, near.text):
             return True
-        return bool(spec.check) and await self._agreed(ctx, spec, text, near.text)
+        return bool(spec.check) and await self._agreed(ctx, spec, text, near.text, background=background)
 
-    async def _agreed(self, ctx: Context, spec: SimilarSpec, text: str, other: str) -> bool:
+    async def _agreed(self, ctx: Context, spec: SimilarSpec, text: str, other: str, *, background: bool) -> bool:
         content = _CHECK.format(one=text, other=other)
         body = _encode({"model": spec.check, "messages": [{"role": "user", "content": content}], "temperature": 0})
         try:
-            told: Any = msgspec.json.decode((await self._complete(ctx, Ask("chat", body))).body)
+            told: Any = msgspec.json.decode((await self._complete(ctx, Ask("chat", body, background=background))).body)
             word = str(told["choices"][0]["message"]["content"]).strip().strip(".!\"'").lower()
         except (StanchionError, KeyError, IndexError, TypeError, ValueError) as error:
             _log.warning("two questions could not be compared: %s", error)

@@ -13,9 +13,11 @@ from ...core.errors import InvalidInput, NotAllowed
 from ...core.storage import Database
 from ...core.values import Json
 from ..contract.privacy import SENSITIVITIES, highest
+from ..contract.rails import RailReport
 from ..contract.tools import ToolAnswer, ToolServerSpec
 from ..privacy.guard import Guard, Verdict
 from ..privacy.record import counts, inspected, reached, withheld
+from ..rails.rails import Rails
 from ..shield.placing import Placing
 
 
@@ -24,15 +26,20 @@ class Screened:
     """A call that may go to its server, with the arguments as they may."""
 
     ctx: Context
+    tool: str
     arguments: Mapping[str, Json]
     verdict: Verdict | None
 
 
 class Screen:
-    """Without declared rules (`guard`) nothing is looked for, and what is labelled is placed all the same."""
+    """Without declared rules (`guard`, `rails`) nothing is looked for, and what is labelled is placed all the same.
 
-    def __init__(self, guard: Guard | None, placing: Placing, database: Database) -> None:
+    Rails of answers judge arguments, which a model wrote; rails of requests judge what a model will read.
+    """
+
+    def __init__(self, guard: Guard | None, rails: Rails | None, placing: Placing, database: Database) -> None:
         self._guard = guard
+        self._rails = rails
         self._placing = placing
         self._database = database
 
@@ -41,6 +48,8 @@ class Screen:
     ) -> Screened:
         """The call as it may go; the audit log says so before it goes. Raises NotAllowed, InvalidInput."""
         verdict = None
+        if self._rails is not None:
+            _flagged(ctx, await self._rails.answer(msgspec.json.encode(arguments).decode(), tool))
         if self._guard is not None:
             size = len(msgspec.json.encode(arguments))
             verdict = await self._guard.ask(
@@ -55,14 +64,16 @@ class Screen:
             if sensitivity not in SENSITIVITIES:
                 raise InvalidInput(f"{sensitivity!r:.80} is no sensitivity; they are {', '.join(SENSITIVITIES)}")
         await self._placed(ctx, spec, tool)
-        return Screened(ctx, arguments, verdict)
+        return Screened(ctx, tool, arguments, verdict)
 
     async def given(self, screened: Screened, answer: ToolAnswer) -> ToolAnswer:
         """The answer as the caller may have it. Raises NotAllowed: the tool has been called then all the same."""
         guard, verdict, ctx = self._guard, screened.verdict, screened.ctx
+        document: Mapping[str, Any] = {"content": list(answer.content), "structured": answer.structured}
+        if self._rails is not None:
+            _flagged(ctx, await self._rails.ask(document, tool=screened.tool))
         if guard is None or verdict is None:
             return answer
-        document: Mapping[str, Any] = {"content": list(answer.content), "structured": answer.structured}
         if guard.watches_answers:
             looked = await guard.given(document, size=len(msgspec.json.encode(document)))
             _note(ctx, **counts("answer", looked.found))
@@ -92,6 +103,10 @@ class Screen:
         if isinstance(value, dict):
             return {name: await self._turned_back(ctx, each, verdict) for name, each in value.items()}
         return value
+
+
+def _flagged(ctx: Context, report: RailReport) -> None:
+    _note(ctx, **{f"rail_{finding.rail}": finding.message for finding in report.findings})
 
 
 def _note(ctx: Context, **facts: str | int | float | bool | None) -> None:

@@ -140,9 +140,15 @@ class Peeked(Ask):
     peek: Peek
 
     def __init__(
-        self, shape: Shape, body: bytes, headers: Mapping[str, str], tags: Mapping[str, str], peek: Peek | None = None
+        self,
+        shape: Shape,
+        body: bytes,
+        headers: Mapping[str, str],
+        tags: Mapping[str, str],
+        peek: Peek | None = None,
+        background: bool = False,
     ) -> None:
-        Ask.__init__(self, shape, body, headers, tags)
+        Ask.__init__(self, shape, body, headers, tags, background)
         object.__setattr__(self, "peek", Peek(body) if peek is None or peek.body is not body else peek)
 
 
