@@ -18,9 +18,13 @@ FOLDER = Path(__file__).resolve().parents[2] / "examples" / "model_gateway"
 
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name in ("FIRST_URL", "SECOND_URL"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    spec = importlib.util.spec_from_file_location("try_it", FOLDER / "try_it.py")
+    return loaded("try_it", monkeypatch)
+
+
+def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for variable in ("FIRST_URL", "SECOND_URL"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -66,14 +70,18 @@ async def test_with_no_provider_at_all_the_built_in_model_quotes(monkeypatch: py
     assert left == []
 
 
+async def test_the_batch_tells_of_each_line_and_of_its_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = await loaded("batch", monkeypatch).main()
+    assert lines[0] == "completed: 2 answered, 2 refused"
+    # A slow machine may pass the half second of the first route: then the next model answers.
+    assert lines[1].startswith("  returns: ")
+    assert lines[2:5] == ["  opening: scripted: at nine", "  card: 403 not_allowed", "  nobody: 404 not_found"]
+    [cost] = [line for line in lines if line.startswith("job questions: $")]
+    assert 0 < float(cost.rpartition("$")[2]) < 0.01
+
+
 async def test_the_cascade_report_calibrates_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FIRST_URL", "")
-    monkeypatch.setenv("SECOND_URL", "")
-    spec = importlib.util.spec_from_file_location("cascade_report", FOLDER / "cascade_report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = loaded("cascade_report", monkeypatch)
     monkeypatch.setattr(module, "QUESTIONS", 60)
     monkeypatch.setattr(module, "FLOOR", 0.7)
     assert await module.main(tmp_path) == 0

@@ -40,6 +40,7 @@ def settings(postgres_url: str, tmp_path: Path) -> HouseSettings:
         f'modules.enabled = ["pipelines"]\n'
         f'backend.sql = {{use = "postgres", url = "{postgres_url}"}}\n'
         f'backend.blobs = {{use = "local", url = "{(tmp_path / "blobs").as_uri()}"}}\n'
+        f'backend.checkpoints = {{use = "local", url = "{(tmp_path / "checkpoints").as_uri()}"}}\n'
         f"pipelines = {{lease_seconds = {LEASE}, concurrency = {ROOM}, poll_seconds = 0.1}}\n"
     )
     return HouseSettings.model_validate(
@@ -48,6 +49,7 @@ def settings(postgres_url: str, tmp_path: Path) -> HouseSettings:
             "backend": {
                 "sql": {"use": "postgres", "url": postgres_url},
                 "blobs": {"use": "local", "url": (tmp_path / "blobs").as_uri()},
+                "checkpoints": {"use": "local", "url": (tmp_path / "checkpoints").as_uri()},
             },
         }
     )
@@ -80,10 +82,9 @@ async def house(settings: HouseSettings, tmp_path: Path) -> AsyncIterator[House]
 
 @contextmanager
 def worker(folder: Path, name: str, *prefix: str) -> Iterator[subprocess.Popen[str]]:
-    """`stanchion worker` with a data folder of its own, which begins with the keys and checkpoints of the first."""
+    """`stanchion worker` with a data folder of its own, which begins with the keys of the first and no more."""
     data = folder / name
-    for part in ("keys", "audit"):
-        shutil.copytree(folder / "asking" / part, data / part)
+    shutil.copytree(folder / "asking" / "keys", data / "keys")
     command = [*prefix, sys.executable, "-m", "stanchion", "worker", str(SYSTEM), "--queues", "heavy"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("STANCHION_")}
     process = subprocess.Popen(

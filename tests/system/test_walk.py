@@ -225,6 +225,7 @@ VALID: dict[tuple[str, str], Any] = {
     ("POST", "/v1/reviews/claim"): {},
     ("POST", "/v1/reviews/decisions"): {"decisions": [{"item": "review-0", **DECISION}]},
     ("GET", "/v1/reviews/{item}"): None,
+    ("DELETE", "/v1/reviews/{item}"): None,
     ("GET", "/v1/reviews/{item}/evidence"): None,
     ("POST", "/v1/reviews/{item}/decision"): DECISION,
     ("POST", "/v1/reviews/{item}/undo"): None,

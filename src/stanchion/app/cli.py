@@ -91,7 +91,9 @@ def run(
 def train(
     file: File,
     model: Annotated[str, typer.Argument(help="Name of a declared model.")],
-    source: Annotated[Path | None, typer.Option(help="File to train on instead of the declared data.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="File to train on instead of the declared data, or review:QUEUE@VERSION.")
+    ] = None,
     data: Data = DATA,
     json: Json = False,
 ) -> None:

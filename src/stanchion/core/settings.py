@@ -54,6 +54,9 @@ class BackendsSettings(Settings):
     telemetry: BackendSettings = Field(BackendSettings(), description="Ledger and spans: embedded or postgres.")
     keyvalue: BackendSettings = Field(BackendSettings(), description="Small values with expiry: embedded or redis.")
     blobs: BackendSettings = Field(BackendSettings(), description="Files: embedded, local or s3.")
+    checkpoints: BackendSettings = Field(
+        BackendSettings(), description="A second place for the audit log's checkpoints: embedded (none), local or s3."
+    )
 
 
 class ModulesSettings(Settings):

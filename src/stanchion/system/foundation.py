@@ -15,8 +15,10 @@ from ..core.flags import Flag, Flags
 from ..core.flags.service import SCHEMA as FLAGS_SCHEMA
 from ..core.flags.service import FlagService
 from ..core.gate import Gate
+from ..core.security.audit.blob_sink import BlobSink
 from ..core.security.audit.file_sink import FileSink
 from ..core.security.audit.journal import AuditJournal
+from ..core.security.audit.ports import CheckpointSink
 from ..core.security.audit.service import AuditLog
 from ..core.security.authenticate import Doorkeeper
 from ..core.security.contract import Audit, Keys, Policies
@@ -113,6 +115,17 @@ def state_database(folder: Path, settings: HouseSettings, journal: AuditJournal)
     return open_database(_url("sql", settings.backend.sql, f"sqlite:///{folder}/state.db"), journal=journal)
 
 
+def checkpoint_file(folder: Path) -> Path:
+    """Where the audit log's checkpoints lie on this machine."""
+    return folder / "audit" / "checkpoints.log"
+
+
+def checkpoint_sinks(folder: Path, settings: HouseSettings, clock: Clock) -> list[CheckpointSink]:
+    """Where checkpoints of the audit log go: a file of this machine, and the place that the settings name."""
+    url = _url("checkpoints", settings.backend.checkpoints, "")
+    return [FileSink(checkpoint_file(folder), clock), *([BlobSink(open_blobs(url), clock)] if url else [])]
+
+
 def _url(port: str, settings: BackendSettings, embedded: str) -> str:
     if settings.use == "embedded":
         return embedded
@@ -135,10 +148,9 @@ async def lay(
 
     `contracts` are those of all modules, near and far: policies may name their actions. `flags` are the declared ones.
     """
-    checkpoints = folder / "audit" / "checkpoints.log"
     # The sink makes its file and no folder: one that was removed must not come back empty.
-    checkpoints.parent.mkdir(mode=0o700, exist_ok=True)
-    journal = AuditJournal(keys.signer, [FileSink(checkpoints, clock)], clock)
+    checkpoint_file(folder).parent.mkdir(mode=0o700, exist_ok=True)
+    journal = AuditJournal(keys.signer, checkpoint_sinks(folder, settings, clock), clock)
     stores = open_stores(folder, settings, journal, clock)
     audit = AuditLog(stores.state, journal, clock)
     await audit.prepare()

@@ -56,7 +56,7 @@ class House:
         self._doors: dict[type[Any], object] = dict(foundation.doors)
         self._services: dict[str, Any] = {}
         self._started: list[str] = []
-        self._watch: asyncio.Task[None] | None = None
+        self._following: list[asyncio.Task[None]] = []
 
     @classmethod
     async def open(
@@ -163,7 +163,10 @@ class House:
         await self.foundation.ledger.start()
         await self.foundation.spans.start()
         await self.foundation.retention.start()
-        self._watch = asyncio.create_task(self._follow_others(), name="follow")
+        self._following = [
+            asyncio.create_task(self._follow_others(), name="follow"),
+            asyncio.create_task(self.foundation.audit.run(), name="checkpoints"),
+        ]
         for name, service in self._services.items():
             if hasattr(service, "start"):
                 await service.start()
@@ -175,9 +178,10 @@ class House:
             service = self._services[name]
             if hasattr(service, "stop"):
                 await service.stop()
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        if self._following:
+            for task in self._following:
+                task.cancel()
+            await asyncio.gather(*self._following, return_exceptions=True)
             await self.foundation.retention.stop()
         if self.mesh is not None:
             await self.mesh.close()

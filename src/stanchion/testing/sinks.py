@@ -20,6 +20,9 @@ class MemorySink(CheckpointSink):
     async def mend(self) -> None:
         """Nothing is ever half-written."""
 
+    async def run(self) -> None:
+        """There is nothing to bring anywhere."""
+
     async def flush(self) -> None:
         """There is no disk."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -137,6 +138,14 @@ def test_a_page_with_data_answers_and_keeps_to_the_content_policy(name: str, mak
     assert seen.inline == []
     assert [a for a in seen.addresses if not a.startswith(("/console", "#"))] == []
     assert len(seen.ids) == len(set(seen.ids))
+
+
+def test_a_span_with_a_link_leads_to_the_trace_it_names(make_world: Any) -> None:
+    world, other = make_world(), "0af7651916cd43dd8448eb211c80319c"
+    world.observatory.spans = [
+        replace(s, attributes={"stanchion.link": f"{other}-b7"}) for s in world.observatory.spans
+    ]
+    assert f"/console/observe/traces/{other}" in read(client(world).get(PAGES["trace"]).text).addresses
 
 
 @pytest.mark.parametrize("name", sorted(PAGES.keys() - NEED_DATA))

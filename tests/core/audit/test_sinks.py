@@ -18,6 +18,7 @@ from stanchion.core.security.audit.checkpoint import Checkpoint, sign
 from stanchion.core.security.audit.file_sink import FileSink
 from stanchion.core.security.signing import Signer
 from stanchion.core.storage.contract import Blobs
+from stanchion.testing.clock import FakeClock
 
 SIGNER = Signer.generate()
 
@@ -147,14 +148,21 @@ class Bucket(Blobs):
                 yield name
 
 
-async def test_blobs_keep_the_newest_of_the_notes_that_came_meanwhile() -> None:
-    sink = BlobSink(Bucket(), prefix="p")
+async def test_blobs_keep_the_newest_note_of_each_day_and_process() -> None:
+    bucket, clock = Bucket(), FakeClock()
+    sink, other = BlobSink(bucket, clock, prefix="p"), BlobSink(bucket, clock, prefix="p")
     for size in (1, 2, 3):
         sink.append(note(size))
     await sink.flush()
+    sink.append(note(4))
+    await sink.flush()
+    clock.advance(86_400)
     sink.append(note(9))
     await sink.close()
-    assert await sink.notes() == [note(3), note(9)]
+    assert await sink.notes() == [note(4), note(9)]
+    other.append(note(7))
+    await other.close()
+    assert sorted(await sink.notes()) == [note(4), note(7), note(9)]
 
 
 def refuses(sink: BlobSink) -> bool:
@@ -168,7 +176,7 @@ def refuses(sink: BlobSink) -> bool:
 
 async def test_blobs_that_cannot_be_stored_make_the_sink_refuse_until_one_is(until: Any) -> None:
     bucket = Bucket()
-    sink = BlobSink(bucket, every=0.001)
+    sink = BlobSink(bucket, SystemClock(), every=0.001)
     bucket.broken = True
     sink.append(note(1))
     running = asyncio.create_task(sink.run())

@@ -177,20 +177,20 @@ async def key_of(house: Offline, *scopes: str) -> str:
 async def test_a_client_asks_over_http_and_falls_back_when_the_server_is_gone() -> None:
     async with running() as (house, serving, _):
         key = await key_of(house, "serving:settle")
-        async with listening(house) as (url, _server), SidecarClient(url, "price", key=key, limit=2.0) as client:
+        async with listening(house) as (url, _server), SidecarClient(url, "price", key=key, limit=30.0) as client:
             advice = await client.advise({"price": 110.0}, 100.0, unit="c1")
             assert (advice.source, advice.value, advice.version) == ("ai", 110.0, "declared")
             assert await client.settle(advice.request_id, 1.0)
             assert not await client.settle("nobody", 1.0)
             dear = await client.advise({"price": 116.0}, lambda: 100.0, unit="c1")
             assert (dear.source, dear.reason, dear.value) == ("base", "outside_band", 100.0)
-            async with SidecarClient(url, "price", key=key, limit=2.0, guard=GuardBand(max_deviation=0.05)) as strict:
+            async with SidecarClient(url, "price", key=key, limit=30.0, guard=GuardBand(max_deviation=0.05)) as strict:
                 own = await strict.advise({"price": 110.0}, 100.0, unit="c1")
                 assert (own.source, own.reason, own.value) == ("base", "outside_band", 100.0)
-            async with SidecarClient(url, "price", key="wrong", limit=2.0) as stranger:
+            async with SidecarClient(url, "price", key="wrong", limit=30.0) as stranger:
                 assert (await stranger.advise({"price": 110.0}, 100.0, unit="c1")).reason == "error"
         assert (await serving.sidecar(house.ctx, "price")).by_reason["ai"].settled == 1
-        async with SidecarClient(url, "price", key=key, limit=2.0) as late:
+        async with SidecarClient(url, "price", key=key, limit=30.0) as late:
             for _ in range(6):
                 gone = await late.advise({"price": 110.0}, 100.0, unit="c1")
                 assert (gone.source, gone.reason, gone.value) == ("base", "error", 100.0)

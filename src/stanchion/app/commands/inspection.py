@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from ...core.clock import SystemClock
 from ...core.errors import NotFound
-from ...core.security.audit.file_sink import FileSink
 from ...core.security.audit.journal import AuditJournal
 from ...core.security.audit.service import AuditLog
 from ...core.security.contract import AuditReport
 from ...core.settings import HouseSettings
-from ...system.foundation import state_database
+from ...system.foundation import checkpoint_sinks, state_database
 from ...system.keys import house_keys
 from .office import Options, operator, read_settings
 
@@ -25,7 +23,7 @@ async def inspected(options: Options) -> AuditReport:
         raise NotFound(f"there is no audit log in {options.data}", next_step="Name the data folder with --data.")
     keys = house_keys(folder / "keys", settings.secrets, dict(os.environ))
     clock = SystemClock()
-    journal = AuditJournal(keys.signer, [FileSink(checkpoint_file(folder), clock)], clock)
+    journal = AuditJournal(keys.signer, checkpoint_sinks(folder, settings, clock), clock)
     database = state_database(folder, settings, journal)
     log = AuditLog(database, journal, clock)
     try:
@@ -33,8 +31,3 @@ async def inspected(options: Options) -> AuditReport:
     finally:
         await database.close()
         await log.close()
-
-
-def checkpoint_file(folder: Path) -> Path:
-    """Where the second sink of the embedded log lies."""
-    return folder / "audit" / "checkpoints.log"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from ..context import Context
@@ -16,7 +15,6 @@ from .semconv import Key
 from .spans import SpanRecorder
 
 _log = logging.getLogger("stanchion")
-_BOUND = 2_000
 
 
 class GateInstruments(Instruments):
@@ -25,16 +23,10 @@ class GateInstruments(Instruments):
     def __init__(self, metrics: Metrics, spans: SpanRecorder) -> None:
         self._metrics = metrics
         self._spans = spans
-        # Actions and outcomes are named by the program, so there are not many.
-        self._bound: dict[tuple[str, str], tuple[Callable[[], None], Callable[[float], None]]] = {}
 
     def observe(self, action: str, outcome: str, seconds: float) -> None:
-        found = self._bound.get((action, outcome))
-        if found is None:
-            count, time = self._metrics.calls.child((action, outcome)), self._metrics.call_seconds.child((action,))
-            found = self._bound[action, outcome] = (count.inc, time.observe)
-        found[0]()
-        found[1](seconds)
+        self._metrics.calls.child((action, outcome)).inc()
+        self._metrics.call_seconds.child((action,)).observe(seconds)
 
     def span(self, ctx: Context, name: str, resource: str) -> AbstractContextManager[Context]:
         return self._spans.span(ctx, name, {Key.RESOURCE: resource, Key.REQUEST_ID: ctx.request_id})
@@ -55,8 +47,6 @@ class Book:
         self._ledger = ledger
         self._requests = metrics.requests
         self._seconds = metrics.request_seconds
-        # As many as the metrics tell apart; what comes after them is counted the longer way.
-        self._bound: dict[tuple[str, int], tuple[Callable[[], None], Callable[[float], None]]] = {}
 
     @property
     def full(self) -> bool:
@@ -66,12 +56,5 @@ class Book:
     def write(self, row: LedgerRow) -> None:
         """Take a finished row; returns at once."""
         self._ledger.write(row)
-        count, seconds = self._bound.get((row.route, row.status)) or self._instruments(row)
-        count()
-        seconds(row.latency_ms / 1000)
-
-    def _instruments(self, row: LedgerRow) -> tuple[Callable[[], None], Callable[[float], None]]:
-        found = self._requests.child((row.route, str(row.status))).inc, self._seconds.child((row.route,)).observe
-        if len(self._bound) < _BOUND:
-            self._bound[row.route, row.status] = found
-        return found
+        self._requests.child((row.route, str(row.status))).inc()
+        self._seconds.child((row.route,)).observe(row.latency_ms / 1000)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..contract import RunFault
@@ -236,7 +236,8 @@ _END = (
 _UNDER_WAY = and_(
     steps.c.tenant == bindparam("of_tenant"),
     steps.c.run == bindparam("of_run"),
-    steps.c.status.in_(("waiting", "retrying")),
+    # Not IN: its list is written into the statement, which is then refused for many runs at once.
+    or_(steps.c.status == "waiting", steps.c.status == "retrying"),
 )
 _FORGET_WAITS = delete(steps).where(_UNDER_WAY)
 _FAIL_WAITS = (

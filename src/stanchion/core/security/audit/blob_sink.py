@@ -1,28 +1,31 @@
-"""Checkpoints as blobs: a second sink on other ground than the database, such as a bucket with object lock."""
+"""Checkpoints as blobs: a second sink on other ground than the machine, such as a bucket that keeps versions."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 
+from ...clock import Clock
 from ...errors import NotFound, StanchionError, Unavailable
 from ...storage.contract import Blobs
-from .checkpoint import parsed
 from .ports import CheckpointSink
 
 
 class BlobSink(CheckpointSink):
-    """Stores the newest checkpoint as `PREFIX/SIZE.note`, at most once in `every` seconds.
+    """Stores the newest checkpoint as `PREFIX/DAY/PROCESS.note`, at most once in `every` seconds.
 
-    A task group must run `run`: it stores what `append` took. A newer checkpoint covers all older ones, so those that
-    come meanwhile are passed over. While storing fails, `append` refuses.
+    A checkpoint covers all before it, so those that come meanwhile are passed over, and one blob a day is left of each
+    process. While storing fails, `append` refuses.
     """
 
-    def __init__(self, blobs: Blobs, *, prefix: str = "audit/checkpoints", every: float = 1.0) -> None:
+    def __init__(self, blobs: Blobs, clock: Clock, *, prefix: str = "audit/checkpoints", every: float = 10.0) -> None:
         self.name = prefix
         self._blobs = blobs
+        self._clock = clock
         self._every = every
+        self._process = os.urandom(6).hex()
         self._lock = threading.Lock()
         self._waiting = ""
         self._fault = ""
@@ -37,7 +40,7 @@ class BlobSink(CheckpointSink):
         """A blob is there whole or not at all."""
 
     async def run(self) -> None:
-        """Store what comes, until cancelled; storing is tried again for ever."""
+        """Store what comes; storing is tried again for ever."""
         while True:
             await asyncio.sleep(self._every)
             try:
@@ -51,7 +54,7 @@ class BlobSink(CheckpointSink):
         if not note:
             return
         try:
-            await self._blobs.put(f"{self.name}/{parsed(note).size:019d}.note", note.encode())
+            await self._blobs.put(f"{self.name}/{self._clock.now():%Y-%m-%d}/{self._process}.note", note.encode())
         except (StanchionError, OSError) as error:
             self._fault = f"checkpoints cannot be stored: {error}"
             raise Unavailable(self._fault) from error
@@ -71,3 +74,4 @@ class BlobSink(CheckpointSink):
 
     async def close(self) -> None:
         await self.flush()
+        await self._blobs.close()

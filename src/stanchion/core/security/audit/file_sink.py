@@ -36,15 +36,18 @@ class FileSink(CheckpointSink):
     def append(self, note: str) -> None:
         line = json.dumps(note, ensure_ascii=False).encode() + b"\n"
         with self._opened() as file:
-            before = os.fstat(file).st_size
-            if os.write(file, line) != len(line):  # the disk is full: leave no half line behind
-                os.ftruncate(file, before)
+            written = os.write(file, line)
+            if written != len(line):  # the disk is full: leave no half line behind
+                os.ftruncate(file, os.fstat(file).st_size - written)
                 raise Unavailable("the checkpoint file's disk is full")
             if self._clock.monotonic() - self._synced >= self._every:
                 self._sync(file)
 
     async def mend(self) -> None:
         await asyncio.to_thread(self._mend)
+
+    async def run(self) -> None:
+        """A note lies in the file as soon as it is taken."""
 
     async def flush(self) -> None:
         await asyncio.to_thread(self._flush)

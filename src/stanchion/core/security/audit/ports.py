@@ -38,6 +38,10 @@ class CheckpointSink(Protocol):
         """Remove what a crash left half-written, before the first append of a process."""
         ...
 
+    async def run(self) -> None:
+        """Store in the background what was taken, until cancelled; returns at once where there is nothing to do."""
+        ...
+
     async def flush(self) -> None:
         """Return once every note taken is durable. Raises Unavailable."""
         ...

@@ -58,6 +58,10 @@ class AuditLog(Recorder, Audit):
         """Make the tables. Raises Misconfigured if they are newer than this program."""
         await self._db.prepare(AUDIT_SCHEMA)
 
+    async def run(self) -> None:
+        """Bring checkpoints to the sinks that take their time, until cancelled."""
+        await asyncio.gather(*(sink.run() for sink in self._journal.sinks))
+
     async def close(self) -> None:
         """Make the checkpoints durable. Close the database before: its last commits are signed for, too."""
         for sink in self._journal.sinks:

@@ -59,6 +59,7 @@ NODES = Table(
     Column("hash", LargeBinary, nullable=False),
 )
 AUDIT_SCHEMA = Schema("audit", metadata)
+_READ = "SELECT size, chain, peaks FROM audit_head WHERE id = 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,12 @@ class Head:
 
 def read_head(connection: Connection, *, lock: bool = False) -> Head | None:
     """The head row, locked until the transaction ends if it will be replaced; None if there is none."""
-    query = select(HEAD.c.size, HEAD.c.chain, HEAD.c.peaks).where(HEAD.c.id == 1)
     # SQLite has no row locks and needs none: its one writer holds the whole file.
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
-    return None if row is None else Head(row.size, row.chain, row.peaks)
+    text = _READ + " FOR UPDATE" if lock and connection.dialect.name == "postgresql" else _READ
+    cursor = connection.connection.cursor()
+    cursor.execute(text)
+    row = cursor.fetchone()
+    return None if row is None else Head(*row)
 
 
 def event_count(connection: Connection) -> int:
