@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,18 +32,6 @@ class Settings(BaseModel):
     """Base of a module's settings: unknown keys are refused, values cannot change after start."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Lifecycle(Protocol):
-    """What a service may have besides its contract: work of its own while the process runs."""
-
-    async def start(self) -> None:
-        """Begin background work; the service answers calls from here on."""
-        ...
-
-    async def stop(self) -> None:
-        """End background work and flush; no call comes after this."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

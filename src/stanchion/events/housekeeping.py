@@ -13,6 +13,7 @@ from ..core.clock import Clock, micros
 from ..core.context import system_context
 from ..core.errors import StanchionError
 from ..core.storage import Database
+from ..core.tasks import end_tasks
 from .backends.statements import Row
 from .keeping import delays, handled, slots
 from .ports import LANES, Bus
@@ -70,9 +71,7 @@ class Housekeeping:
 
     async def stop(self) -> None:
         """End."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], pause: float) -> None:
         while True:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from ..core.context import Context, system_context
 from ..core.errors import Throttled, Unavailable
 from ..core.storage import Database
+from ..core.tasks import end_tasks
 from .backends import log
 from .backends.statements import run
 from .causes import cause_of
@@ -65,9 +66,7 @@ class Relay:
 
     async def stop(self) -> None:
         """Hand on what was staged, as far as the broker takes it, then end."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def _run(self) -> None:
         pause = PAUSES[0]

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from ..core.context import Context, system_context
 from ..core.errors import Conflict, InvalidInput, NotFound, StanchionError, Unavailable
+from ..core.tasks import end_tasks
 from .contract import (
     ConsumerView,
     DeadLetter,
@@ -225,9 +226,7 @@ class EventService(Reaching, Events):
     async def stop(self) -> None:
         """Finish what is in hand, keep how far everything is, and leave the rest to others."""
         await self.outside.stop()
-        for task in filter(None, (self._sweeper, self._arrival)):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(self._sweeper, self._arrival)
         for feed in self._feeds.values():
             await feed.stop()
         await asyncio.gather(*(runner.stop(patience=PATIENCE_SECONDS) for runner in self._runners.values()))

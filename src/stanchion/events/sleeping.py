@@ -11,6 +11,7 @@ from sqlalchemy import Connection, inspect
 from ..core.dormant import Dormant
 from ..core.errors import StanchionError
 from ..core.storage import Database
+from ..core.tasks import end_tasks
 from .backends.statements import rows
 from .contract import Events
 
@@ -45,9 +46,7 @@ class Sleeping(Dormant):
 
     async def stop(self) -> None:
         """End what was woken."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        await end_tasks(self._watch)
         await super().stop()
 
     async def _look(self) -> None:

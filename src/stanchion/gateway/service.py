@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..core.clock import Clock
 from ..core.context import Context
 from ..core.errors import Conflict, InvalidInput, NotFound, StanchionError
+from ..core.tasks import end_tasks
 from .accounting import Accounting
 from .batches.desk import BatchDesk
 from .batching import Batching
@@ -116,8 +117,7 @@ class GatewayService(Accounting, Prompting, Operating, Installing, Tooling, Batc
         """End the following, and close the connections to the upstreams."""
         await self._batches.stop()
         if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
+            await end_tasks(self._follower)
             await self._money.stop()
             await self._upstreams.stop()
         await self._tools.close()

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from ..core.clock import Clock, micros
 from ..core.errors import StanchionError
+from ..core.tasks import end_tasks
 from .ports import Engine
 from .values import Answers
 
@@ -32,9 +33,7 @@ class Keeping:
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def _serve(self) -> None:
         while True:

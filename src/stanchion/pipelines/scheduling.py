@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from ..core.clock import Clock, micros, moment
 from ..core.context import Context
 from ..core.errors import InvalidInput, Misconfigured, NotFound
+from ..core.tasks import end_tasks
 from .contract import LiveRun, PipelineSpec, ScheduleSpec, ScheduleView, StageFailed
 from .ports import NEVER, Engine, RunRow, ScheduleRow
 from .starting import Starting, from_typed
@@ -89,9 +90,7 @@ class Schedules:
 
     async def stop(self) -> None:
         """Fire no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     def _timed(self) -> list[ScheduleSpec]:
         return [spec for spec in self._specs.values() if not spec.on]

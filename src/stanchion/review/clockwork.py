@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from datetime import datetime, timedelta
 
 from ..core.context import Context, system_context
 from ..core.errors import StanchionError
+from ..core.tasks import end_tasks
 from .desk import Desk, acting
 from .ports import Notice, Notifier
 from .retaining import Retaining
@@ -36,10 +36,7 @@ class Clockwork:
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end_tasks(self._task)
 
     async def tick(self) -> int:
         """Do once what is due at this moment; for how many tenants there was something. Retention runs once an hour."""

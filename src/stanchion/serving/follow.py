@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..core.context import system_context
 from ..core.errors import StanchionError
+from ..core.tasks import end_tasks
 from ..registry import Registry
 from .shelf import Shelf
 
@@ -55,9 +56,7 @@ class Follower:
         """End both tasks and every wait."""
         for handle in self._again.values():
             handle.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     async def _watch(self) -> None:
         ctx = system_context(self._shelf.owner, task="serving")

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from ..core.clock import Clock
 from ..core.errors import CircuitOpen, Unavailable
+from ..core.tasks import end_tasks
 
 G = TypeVar("G")
 Contents = Mapping[str, bytes]
@@ -160,9 +161,7 @@ class Memory:
 
     async def stop(self) -> None:
         """End that."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await end_tasks(self._sweeper)
 
     async def bring(
         self, resident: Resident[G], contents: Contents, build: Callable[[Contents], Mapping[str, G]]

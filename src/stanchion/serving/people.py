@@ -19,6 +19,7 @@ import pydantic
 
 from ..core.context import Context, Rights, system_context
 from ..core.errors import StanchionError, Unavailable
+from ..core.tasks import end_tasks
 from ..core.values import Json
 from ..review import MOST_DRAFTS, Draft, Reviews
 from .contract import ServedSpec
@@ -60,8 +61,7 @@ class People(Reviewers):
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await self._queue.join()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     def take(self, ctx: Context, marked: Sequence[Marked]) -> None:
         for each in marked:

@@ -17,6 +17,7 @@ from ..core.flags import Flag
 from ..core.module import Module, Parts, Settings, load
 from ..core.remote import connect
 from ..core.settings import HouseSettings
+from ..core.tasks import end_tasks
 from .declare import System
 from .devkey import development_key
 from .foundation import Foundation, lay
@@ -179,9 +180,7 @@ class House:
             if hasattr(service, "stop"):
                 await service.stop()
         if self._following:
-            for task in self._following:
-                task.cancel()
-            await asyncio.gather(*self._following, return_exceptions=True)
+            await end_tasks(*self._following)
             await self.foundation.retention.stop()
         if self.mesh is not None:
             await self.mesh.close()

@@ -21,6 +21,7 @@ from ..errors import (
     StanchionError,
     Unavailable,
 )
+from ..tasks import end_tasks
 from .breaker import Breaker, Permit
 from .deadline import Begun, bounded
 
@@ -189,10 +190,8 @@ class Ladder(Generic[In, Out]):
                         lost.add(place, error, Attempt(name, _code(error), self._clock.monotonic() - started))
             raise lost
         finally:
-            for task in running:
-                task.cancel()
             # What is left behind must have ended before the answer is given: it may hold a connection or a permit.
-            await asyncio.gather(*running, return_exceptions=True)
+            await end_tasks(*running)
 
     async def _attempt(self, rung: Rung[In, Out], ctx: Context, item: In, cutoff: float | None) -> Out:
         breaker = rung.breaker

@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..context import system_context
 from ..errors import Unavailable
 from ..storage.contract import Database
+from ..tasks import end_tasks
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -87,9 +89,7 @@ class BatchWriter(Generic[T]):
         except TimeoutError as error:
             raise Unavailable(f"{len(self._items)} records of {self._ctx.principal} could not be stored") from error
         finally:
-            if self._task is not None:
-                self._task.cancel()
-                await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     async def flush(self) -> None:
         """Return once everything added before is stored; waits as long as the store fails."""
@@ -102,20 +102,15 @@ class BatchWriter(Generic[T]):
         while True:
             await self._some.wait()
             if len(self._items) < _ENOUGH:
-                await self._gather()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._linger):
+                        await self._now.wait()
             self._now.clear()
             async with self._turn:
                 if self._items:
                     await self._write_batch()
             if not self._items:
                 self._some.clear()
-
-    async def _gather(self) -> None:
-        try:
-            async with asyncio.timeout(self._linger):
-                await self._now.wait()
-        except TimeoutError:
-            return
 
     async def _write_batch(self) -> int:
         """Store one batch, however often it must be tried; its size. It stays in the buffer until it is stored."""

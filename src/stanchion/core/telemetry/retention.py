@@ -13,6 +13,7 @@ from ..clock import Clock, micros
 from ..context import system_context
 from ..errors import StanchionError
 from ..storage.contract import Database
+from ..tasks import end_tasks
 
 _AT_ONCE = 5_000
 Prune = Callable[[datetime], Awaitable[int]]
@@ -54,9 +55,7 @@ class Retention:
 
     async def stop(self) -> None:
         """End; a deletion under way is finished by the database."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def once(self) -> None:
         """Prune every store now; one that fails does not keep the others from it."""

@@ -16,6 +16,7 @@ from ...core.clock import Clock, micros
 from ...core.context import Context, system_context
 from ...core.errors import Unavailable
 from ...core.storage import Database
+from ...core.tasks import end_tasks
 from ..contract import matches
 from ..ports import LANES, Bus, Entry, Page, Stored
 from . import log
@@ -121,9 +122,7 @@ class SqlBus(Bus):
         return int(await self._database.write(self._ctx, lambda c: run(c, text, (least, at, 2_000)).rowcount))
 
     async def stop(self) -> None:
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.gather(self._polling, return_exceptions=True)
+        await end_tasks(self._polling)
 
     async def _page(
         self, after: Mapping[int, int], *, limit: int, tenant: str | None, types: Sequence[str]

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ...core.context import Context
 from ...core.errors import Misconfigured, StanchionError, Throttled
+from ...core.tasks import end_tasks
 from ..contract.event import Event
 from .reading import Arrived, Topics, event_of
 
@@ -79,9 +80,7 @@ class Bridge:
 
     async def stop(self) -> None:
         """Disconnect. What was not acknowledged the broker keeps."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def _keep_up(self) -> None:
         import aiomqtt

@@ -18,6 +18,7 @@ from ...core.errors import Conflict, NotAuthenticated, StanchionError, Throttled
 from ...core.http.door import problem_of
 from ...core.http.routes import Connection, decoded
 from ...core.http.strict import check_json
+from ...core.tasks import end_tasks
 from ...core.telemetry.contract import LedgerRow
 from ..contract import Events
 from .following import Wanted, followed, told
@@ -66,9 +67,7 @@ class EventSocket:
                     del running[name]
                 await self._heard(connection, content, running)
         finally:
-            for task in running.values():
-                task.cancel()
-            await asyncio.gather(*running.values(), return_exceptions=True)
+            await end_tasks(*running.values())
 
     async def _heard(self, connection: Connection, content: bytes, running: dict[str, asyncio.Task[None]]) -> None:
         try:

@@ -18,6 +18,7 @@ from ...core.context import Context
 from ...core.errors import InvalidInput, StanchionError
 from ...core.http.door import problem_of
 from ...core.http.routes import CONTEXT, ROW
+from ...core.tasks import end_tasks
 from ...core.telemetry.contract import LedgerRow
 from ..contract import Delivered, Events
 from .following import Wanted, followed, told
@@ -55,9 +56,7 @@ class EventStream:
             else:
                 scope[ROW].outcome = "cancelled"
         finally:
-            for task in (work, left):
-                task.cancel()
-            await asyncio.gather(work, left, return_exceptions=True)
+            await end_tasks(work, left)
 
     async def _stream(self, scope: Scope, send: Send) -> None:
         ctx: Context = scope[CONTEXT]
@@ -98,9 +97,7 @@ async def _tell(items: Items, send: Send) -> int:
                 number += 1
                 await _send(send, written(delivered))
     finally:
-        if coming is not None:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        await end_tasks(coming)
 
 
 def written(delivered: Delivered) -> bytes:

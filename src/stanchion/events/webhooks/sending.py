@@ -11,6 +11,7 @@ from contextlib import suppress
 from ...core.clock import Clock
 from ...core.context import Context, system_context
 from ...core.errors import NotFound, StanchionError
+from ...core.tasks import end_tasks
 from ..contract.delivery import Delivery, Outcome
 from ..contract.events import Events
 from ..contract.hooks import HookView
@@ -44,9 +45,7 @@ class Sender:
     async def stop(self) -> None:
         """End the loops; what was under way is sent again later."""
         tasks = [task for task in (self._watch, *self._loops.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
         self._loops.clear()
         await self._poster.close()
 
@@ -63,8 +62,7 @@ class Sender:
         wanted = {(tenant, view.spec.name): view for tenant, view in await self._table.sending()}
         for place, task in list(self._loops.items()):
             if place not in wanted or task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end_tasks(task)
                 del self._loops[place]
                 with suppress(NotFound):
                     await self._table.get(*place)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from ...core.context import system_context
 from ...core.errors import Unavailable
 from ...core.storage import Database
+from ...core.tasks import end_tasks
 from ..keeping.finishing import Answer, Finish, finish
 from ..keeping.slots import Consumer, Slot, save
 
@@ -53,9 +54,7 @@ class Committer:
 
     async def stop(self) -> None:
         """End. What has not ended is handled again."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ...core.clock import micros
 from ...core.errors import NotTrustworthy
+from ...core.tasks import end_tasks
 from ..contract import EXPIRY, expiry, matches
 from ..keeping import handled, parked
 from ..keeping.slots import HOUSE, Consumer, Slot, lanes_of
@@ -85,9 +86,7 @@ class Feed(Endings):
 
     async def stop(self) -> None:
         """End reading. What was given out may still be ended."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     def stir(self) -> None:
         """Something changed that this waits for: a pause, a share, events put back."""

@@ -12,6 +12,7 @@ from ...core.clock import Clock, micros
 from ...core.context import new_request_id, system_context
 from ...core.errors import StanchionError
 from ...core.storage import Database
+from ...core.tasks import end_tasks
 from ..keeping.slots import Consumer, Share, beat, give_back, leave, register, save
 from .feed import Feed
 from .post import Post
@@ -50,9 +51,7 @@ class Leases:
 
     async def stop(self) -> None:
         """Give everything back, so that others need not wait for the lease to end."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         feeds = list(self._feeds)
 
         def work(connection: Connection) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 
 from ...core.clock import micros
 from ...core.resilience.concurrency import Adaptive, ConcurrencyLimiter
+from ...core.tasks import end_tasks
 from .. import causes
 from ..contract import Commit, HandlerSpec
 from ..keeping.finishing import Answer
@@ -73,9 +74,7 @@ class Runner:
         self._stopped = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -12,6 +12,7 @@ from typing import Any
 from ...core.clock import Clock, micros, moment
 from ...core.context import Context, new_request_id
 from ...core.errors import FieldProblem, InvalidInput
+from ...core.tasks import end_tasks
 from ..contract.offline import Progress
 from ..offline.relations import Relations
 from ..offline.service import filled, interruptible
@@ -83,9 +84,8 @@ class Materialise:
                     rows = 0 if part.skipped else await self._one(ctx, shape, relation, session, part, run)
                     yield Progress(run, moment(part.span.start), rows, number, len(parts), part.skipped)
         finally:
-            renewal.cancel()
             # It may have ended because another run took over: then the next commit of this one has said so.
-            await asyncio.gather(renewal, return_exceptions=True)
+            await end_tasks(renewal)
             await asyncio.shield(self._jobs.release(ctx, view, run))
 
     async def _one(

@@ -16,6 +16,7 @@ from ...core.errors import Conflict, FieldProblem, InvalidInput, StanchionError
 from ...core.http.door import Book
 from ...core.security.vault import Vault
 from ...core.storage import Blobs, Database
+from ...core.tasks import end_tasks
 from ..contract.batches import ENDPOINTS, BatchFile, CallBatch, CallBatches, CallBatchOrder
 from ..contract.gateway import Gateway
 from .author import author_of
@@ -98,16 +99,13 @@ class BatchDesk(CallBatches):
         """Begin no further call, give those under way a moment, and leave the batches to others."""
         if self._loop is None:
             return
-        self._loop.cancel()
-        await asyncio.gather(self._loop, return_exceptions=True)
+        await end_tasks(self._loop)
         self._loop = None
         for work in self._works.values():
             work.leave()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=self._limits.grace)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await end_tasks(*late)
 
     # -- files
 

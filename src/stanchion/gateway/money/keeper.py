@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ...core.clock import Clock, micros
 from ...core.errors import StanchionError
+from ...core.tasks import end_tasks
 from .counters import Counter, Counters
 from .gauges import Account, Gauge
 from .purse import MoneyPurse
@@ -38,9 +39,7 @@ class Keeper:
 
     async def stop(self) -> None:
         """Give everything back that no call holds."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         await self._purse.taken()
         await self.tidy(everything=True)
 

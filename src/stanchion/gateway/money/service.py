@@ -14,6 +14,7 @@ from ...core.clock import Clock, micros
 from ...core.context import Context
 from ...core.errors import NotFound, StanchionError
 from ...core.storage import Database, KeyValue
+from ...core.tasks import end_tasks
 from ...core.telemetry.retention import Prune, Retention
 from ..contract.calls import Usage
 from ..contract.money import (
@@ -99,9 +100,7 @@ class MoneyService(Purse, Accounts):
 
     async def stop(self) -> None:
         """Store every row and give every allowance back."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         if self._loading is not None:
             await asyncio.gather(self._loading, return_exceptions=True)
         await self._retention.stop()

@@ -17,6 +17,7 @@ from ...core.http.limits import read_body
 from ...core.http.routes import BODY, CONTEXT, ROW
 from ...core.redaction import redact
 from ...core.resilience.deadline import Begun
+from ...core.tasks import end_tasks
 from ...core.telemetry.contract import LedgerRow
 from ..contract.calls import Account, Ask, Piece, Shape
 from ..contract.gateway import Gateway
@@ -133,8 +134,7 @@ class _while_connected:
     async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
         self._timer.cancel()
         if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+            await end_tasks(self._listening)
         if not self._gone or kind is not asyncio.CancelledError or self._working is None:
             return False
         self._row.outcome = "cancelled"

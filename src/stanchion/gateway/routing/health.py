@@ -9,6 +9,7 @@ from datetime import datetime
 from ...core.clock import Clock
 from ...core.context import Context, system_context
 from ...core.errors import StanchionError
+from ...core.tasks import end_tasks
 from ..contract.specs import Kind, UpstreamSpec
 from ..ports import Transport
 
@@ -54,9 +55,7 @@ class Probes:
 
     async def stop(self) -> None:
         """End."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     async def _follow(self, health: Health, transport: Transport) -> None:
         while True:

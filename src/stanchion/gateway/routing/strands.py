@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ...core.context import Context
+from ...core.tasks import end_tasks
 from ..contract.calls import Usage
 from ..ports import Response, Transport, Wire
 from .ways import Watch
@@ -56,9 +57,7 @@ class Strands:
 
     async def close(self) -> None:
         """End the calls."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._heads, return_exceptions=True)
+        await end_tasks(*self._tasks, *self._heads)
 
     async def _follow(self, ctx: Context, transport: Transport, wire: Wire, call: int) -> None:
         head = self._heads[call]

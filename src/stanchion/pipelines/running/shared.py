@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
+from ...core.tasks import end_tasks
 from ..contract import StageSpec
 from ..values import codec
 
@@ -25,6 +26,4 @@ async def together(works: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     try:
         return list(await asyncio.gather(*tasks))
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ...core.errors import StanchionError
+from ...core.tasks import end_tasks
 from ..contract import PipelineSpec
 from ..ports import Bound, Claimed, Executor
 from .bells import Bells
@@ -83,9 +84,7 @@ class Worker:
             running.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=30)
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await end_tasks(*self._loops)
         with suppress(StanchionError):
             await self._tools.engine.bury(self._me.id, self._tools.now(), stalls=1 << 30)
 

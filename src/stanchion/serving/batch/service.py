@@ -12,6 +12,7 @@ from pathlib import Path
 from ...core.clock import Clock
 from ...core.context import Context, Effect, new_request_id, system_context
 from ...core.errors import Conflict, FieldProblem, InvalidInput, NotFound, StanchionError, Unavailable
+from ...core.tasks import end_tasks
 from ...core.telemetry.metrics import Metrics
 from ...features import Features
 from ...registry import ModelVersion, Registry
@@ -98,9 +99,7 @@ class BatchService:
     async def stop(self) -> None:
         """Leave the jobs under way where they are: the next process resumes them."""
         tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
 
     async def submit(self, ctx: Context, model: str, order: BatchOrder) -> BatchJob:
         """See `Batches.submit_batch`."""

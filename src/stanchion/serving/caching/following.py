@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from ...core.context import system_context
 from ...core.errors import StanchionError
+from ...core.tasks import end_tasks
 from ...features import OnlineFeatures
 from .answers import ResponseCache
 
@@ -34,9 +35,7 @@ class FeatureFollower:
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def _follow(self) -> None:
         pause = _FIRST

@@ -26,6 +26,7 @@ from ...core.context import Context
 from ...core.errors import StanchionError
 from ...core.flags.split import POINTS, bucket
 from ...core.storage import Database
+from ...core.tasks import end_tasks
 from ...core.telemetry.batch import BatchWriter
 from ...core.telemetry.retention import Retention, prune
 from ...core.telemetry.tables import Insert
@@ -142,9 +143,7 @@ class Journal:
 
     async def stop(self) -> None:
         """Store all that waits, then end. Raises Unavailable if the store takes nothing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         await self._retention.stop()
         await self._seal()
         await self._writer.stop()

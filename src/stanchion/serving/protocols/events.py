@@ -22,6 +22,7 @@ from ...core.errors import FieldProblem, InvalidInput, PayloadTooLarge, Stanchio
 from ...core.http.door import problem_of
 from ...core.http.limits import read_body
 from ...core.http.routes import BODY, CONTEXT, ROW, decoded
+from ...core.tasks import end_tasks
 from ...core.telemetry.contract import LedgerRow
 from ..answers import FEATURES, Ask, Instance, instances_of, marks, moved, named, options_of
 from ..contract.predictions import Predictions, PredictOptions, Predicts
@@ -80,9 +81,7 @@ async def each_answered(
                 place, request_id = running.pop(task)
                 yield _outcome(place, request_id, task)
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end_tasks(*running)
 
 
 def _outcome(place: int, request_id: str, task: asyncio.Task[Predictions]) -> Answered:
@@ -116,9 +115,7 @@ class EventStream:
                 # Nobody reads any more, so nothing further is computed.
                 row.outcome = "cancelled"
         finally:
-            for task in (work, left):
-                task.cancel()
-            await asyncio.gather(work, left, return_exceptions=True)
+            await end_tasks(work, left)
 
     async def _answer(self, ctx: Context, row: LedgerRow, ask: Ask, send: Send) -> None:
         started = time.perf_counter()

@@ -17,6 +17,7 @@ from ...core.http.door import problem_of
 from ...core.http.routes import Connection, Message, decoded
 from ...core.http.strict import check_json
 from ...core.redaction import redact
+from ...core.tasks import end_tasks
 from ...core.telemetry.contract import LedgerRow
 from ..answers import Ask, answered
 from ..contract.predictions import Predicts
@@ -63,12 +64,10 @@ class PredictionSocket:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
             # Whoever asked has gone: what is still under way has nobody to answer.
-            for task in both:
-                task.cancel()
-            ended = await asyncio.gather(*both, return_exceptions=True)
-        for fault in ended:
-            if isinstance(fault, Exception):
-                raise fault
+            await end_tasks(*both)
+        for task in both:
+            if not task.cancelled():
+                task.result()
 
     async def _work(self, connection: Connection, ahead: asyncio.Queue[bytes]) -> None:
         room = asyncio.Semaphore(MOST)

@@ -17,6 +17,7 @@ from typing import Protocol
 from ...core.clock import Clock
 from ...core.context import Context, Effect, Rights, system_context
 from ...core.errors import Conflict, NotAllowed, StanchionError
+from ...core.tasks import end_tasks
 from ...registry import Registry
 from ..contract import GuardStatus, Rollout, RolloutState
 from . import evidence
@@ -91,8 +92,7 @@ class Conductor:
         """Write what was counted, give the lease back, and end."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         try:
             await self._flush()
             await self._store.release(LEASE)

@@ -13,6 +13,7 @@ import msgspec
 from ...core.clock import Clock
 from ...core.context import Context, new_request_id
 from ...core.errors import StanchionError
+from ...core.tasks import end_tasks
 from ...core.values import Json
 from ..contract import Difference, Predictions
 from ..traffic import Assignment
@@ -62,9 +63,7 @@ class Mirror:
 
     async def stop(self) -> None:
         """End, whatever waits."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def idle(self) -> None:
         """Return when everything that was offered has been worked off."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ...clock import Clock
 from ...errors import NotFound, StanchionError, Unavailable
@@ -43,10 +44,8 @@ class BlobSink(CheckpointSink):
         """Store what comes; storing is tried again for ever."""
         while True:
             await asyncio.sleep(self._every)
-            try:
+            with suppress(Unavailable):  # `append` tells of it
                 await self.flush()
-            except Unavailable:
-                continue  # `append` tells of it
 
     async def flush(self) -> None:
         with self._lock:
@@ -66,10 +65,8 @@ class BlobSink(CheckpointSink):
     async def notes(self) -> Sequence[str]:
         found = []
         async for name in self._blobs.list(self.name + "/"):
-            try:
+            with suppress(NotFound):
                 found.append((await self._blobs.get(name)).decode("utf-8", "replace"))
-            except NotFound:
-                continue
         return found
 
     async def close(self) -> None:
