@@ -40,7 +40,7 @@ class Attempts:
         """
         spending = Spending(self._purse, ctx, candidate, self._observing.begin(ctx, asked, candidate))
         await spending.reserve(asked, target, number)
-        started, way = self._clock.monotonic(), candidate.way
+        way = candidate.way
         bodies: list[bytes] = []
         try:
             await self._ask(
@@ -51,16 +51,14 @@ class Attempts:
             usage = answer.usage or _estimated(asked, sum(map(len, bodies)) // 4 if asked.generates else 0)
             await spending.settle(usage)
         except StanchionError as error:
-            _failed(candidate, error)
+            candidate.served.failed(error)
             # An upstream that answered, if unreadably, or was still at it when the time ended, has read the request.
             await _end(spending, asked, error, used=bool(bodies) or isinstance(error, DeadlineExceeded))
             raise
         except BaseException as error:
             await _end(spending, asked, error, used=True)
             raise
-        candidate.served.latency.add((self._clock.monotonic() - started) * 1000)
-        candidate.served.errors.add(0.0)
-        candidate.served.calls += 1
+        candidate.served.answered(spending.observed.seconds)
         return Answered(candidate, answer, usage, spending.cost)
 
     async def _ask(self, ctx: Context, candidate: Candidate, wire: Wire, times: int, bodies: list[bytes]) -> None:
@@ -85,7 +83,7 @@ class Attempts:
         """The stream, once its first event is there. Raises as `whole` does; what it gives must be closed."""
         spending = Spending(self._purse, ctx, candidate, self._observing.begin(ctx, asked, candidate))
         await spending.reserve(asked, target, number)
-        started, stack, reached = self._clock.monotonic(), AsyncExitStack(), False
+        stack, reached = AsyncExitStack(), False
         try:
             wire, times = candidate.way.wire(asked, candidate.bound), candidate.way.times(asked)
             watch: Watch = candidate.way.watch(asked)
@@ -108,16 +106,15 @@ class Attempts:
             first = await _first(watch, pieces)
         except StanchionError as error:
             await stack.aclose()
-            _failed(candidate, error)
+            candidate.served.failed(error)
             await _end(spending, asked, error, used=reached or isinstance(error, DeadlineExceeded))
             raise
         except BaseException as error:
             await stack.aclose()
             await _end(spending, asked, error, used=True)
             raise
-        candidate.served.first_token.add((self._clock.monotonic() - started) * 1000)
         spending.observed.answered()
-        return Opened(candidate, asked, watch, pieces, first, spending, stack, started, self._clock)
+        return Opened(candidate, asked, watch, pieces, first, spending, stack)
 
     async def _streams(self, candidate: Candidate, response: Response) -> None:
         """Raise for an answer that is no stream."""
@@ -158,8 +155,6 @@ class Opened:
         first: bytes,
         spending: Spending,
         stack: AsyncExitStack,
-        started: float,
-        clock: Clock,
     ) -> None:
         self.candidate = candidate
         self.first = first
@@ -168,8 +163,6 @@ class Opened:
         self._pieces = pieces
         self._spending = spending
         self._stack = stack
-        self._started = started
-        self._clock = clock
         self._error: BaseException | None = asyncio.CancelledError()
 
     @property
@@ -201,12 +194,9 @@ class Opened:
                 yield last
         except StanchionError as error:
             self._error = error
-            _failed(self.candidate, error)
+            self.candidate.served.failed(error)
             raise
-        served = self.candidate.served
-        served.latency.add((self._clock.monotonic() - self._started) * 1000)
-        served.errors.add(0.0)
-        served.calls += 1
+        self.candidate.served.answered(self._spending.observed.seconds)
 
     async def close(self) -> None:
         """Let go of the upstream, and settle what it used if the answer did not come to its end."""
@@ -229,15 +219,6 @@ async def _first(watch: Watch, pieces: AsyncIterator[bytes]) -> bytes:
 
 def _estimated(asked: Asked, tokens_out: int) -> Usage:
     return Usage(asked.tokens_in, tokens_out, estimated=True)
-
-
-def _failed(candidate: Candidate, error: StanchionError) -> None:
-    served = candidate.served
-    served.calls += 1
-    served.failures += 1
-    served.errors.add(1.0)
-    if error.retry_after is not None and error.retry_after > 0:
-        served.leave_alone(error.retry_after)
 
 
 async def _end(spending: Spending, asked: Asked, error: BaseException, *, used: bool) -> None:

@@ -20,6 +20,7 @@ from ..prompts.calls import PROMPT
 from .asked import Asked
 from .choosing import Candidate
 from .metering import Meter
+from .served import Served
 
 _PICO = 10**12
 _OPERATIONS: Mapping[Shape, str] = {
@@ -50,20 +51,22 @@ class Observing:
     def begin(self, ctx: Context, asked: Asked, candidate: Candidate) -> Observed:
         """An attempt begins now."""
         if self.spans is None or not ctx.trace.sampled:
-            return Observed(self, ctx, candidate.served.spec.name, None)
+            return Observed(self, ctx, candidate.served, None)
         block = self.spans.span(ctx, *_about(asked, candidate))
-        return Observed(self, block.__enter__(), candidate.served.spec.name, block)
+        return Observed(self, block.__enter__(), candidate.served, block)
 
 
 class Observed:
     """One attempt under way. `ctx` belongs inside: what is sent with it is below the attempt's span."""
 
-    __slots__ = ("_block", "_by", "_model", "_started", "ctx")
+    __slots__ = ("_block", "_by", "_served", "_started", "ctx")
 
-    def __init__(self, by: Observing, ctx: Context, model: str, block: AbstractContextManager[Context] | None) -> None:
+    def __init__(
+        self, by: Observing, ctx: Context, served: Served, block: AbstractContextManager[Context] | None
+    ) -> None:
         self.ctx = ctx
         self._by = by
-        self._model = model
+        self._served = served
         self._block = block
         self._started = by.clock.monotonic()
 
@@ -74,13 +77,15 @@ class Observed:
 
     def answered(self) -> None:
         """The first event of a stream is there."""
+        seconds = self.seconds
+        self._served.first_token.add(seconds * 1000)
         if self._by.meter is not None:
-            self._by.meter.began(self._model, self.seconds)
+            self._by.meter.began(self._served.spec.name, seconds)
 
     def end(self, usage: Usage, cost: int, error: BaseException | None) -> None:
         """Tell what was used, at what cost in picodollars, and what ended the attempt if it failed."""
         if self._by.meter is not None:
-            self._by.meter.ended(self._model, outcome_of(error), self.seconds, usage, cost)
+            self._by.meter.ended(self._served.spec.name, outcome_of(error), self.seconds, usage, cost)
         if self._by.spans is None or self._block is None:
             return
         used: dict[str, Value] = {Key.TOKENS_IN: usage.tokens_in, Key.TOKENS_OUT: usage.tokens_out}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ...core.clock import Clock
+from ...core.errors import StanchionError
 from ...core.resilience import BreakerView, Retry, RetryBudget, RetryRules
 from ..contract.calls import Shape
 from ..contract.gateway import LanguageModel, RungView
@@ -84,6 +85,20 @@ class Served:
         """Seconds for which the upstream wants to be left alone; 0: it may be asked."""
         until = max(self._out_until, self.live._out_until)
         return max(0.0, until - self._clock.monotonic()) if until else 0.0
+
+    def answered(self, seconds: float) -> None:
+        """It gave a whole answer after so long."""
+        self.latency.add(seconds * 1000)
+        self.errors.add(0.0)
+        self.calls += 1
+
+    def failed(self, error: StanchionError) -> None:
+        """It gave none. What asks for a pause gets one."""
+        self.calls += 1
+        self.failures += 1
+        self.errors.add(1.0)
+        if error.retry_after is not None and error.retry_after > 0:
+            self.leave_alone(error.retry_after)
 
     def leave_alone(self, seconds: float) -> None:
         """Send nothing for so long: the upstream has said when it will take calls again."""
