@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stanchion.gateway.contract.privacy import PrivacySpec
-from stanchion.gateway.privacy.detect import Detector
+from stanchion.gateway.privacy.detect import Detector, plain
 
 FOUND = {
     "email": "ann.lee@example.org",
@@ -32,6 +32,28 @@ def test_an_escape_hides_nothing_and_stays_whole(kind: str, before: str) -> None
     assert left == {"told": f"All of it:{before}[{kind}]{before}and so on"}
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("hidden", ["all", "one", "rest"])
+@pytest.mark.parametrize("kind", FOUND)
+def test_letters_behind_escapes_are_letters_however_deep(kind: str, hidden: str, depth: int) -> None:
+    value = FOUND[kind]
+    places = {"all": range(len(value)), "one": [3], "rest": range(1, len(value))}[hidden]
+    written = "".join(f"\\u{ord(c):04x}" if place in places else c for place, c in enumerate(value))
+    text = f'{{"told": "\\ud83d\\ude00 All of it:\\n{written}, and so on"}}'
+    for _ in range(depth - 1):
+        text = json.dumps({"within": text})
+    [span] = Detector(PrivacySpec()).find(text)
+    assert (span.kind, plain(text[span.start : span.end])) == (kind, value)
+    left = json.loads(text[: span.start] + f"[{kind}]" + text[span.end :])
+    for _ in range(depth - 1):
+        left = json.loads(left["within"])
+    assert left == {"told": f"\N{GRINNING FACE} All of it:\n[{kind}], and so on"}
+
+
+def test_escapes_of_line_ends_stay_in_what_was_found() -> None:
+    assert plain(r"one\ntwo\u000a\\u0061") == r"one\ntwo\u000aa"
+
+
 def test_a_named_secret_is_found_in_json_within_json() -> None:
     text = json.dumps({"body": json.dumps({"password": "hunter2-and-more"})})
     [span] = Detector(PrivacySpec()).find(text)
@@ -49,4 +71,4 @@ def test_text_without_escapes_is_looked_through_once() -> None:
     detector.find(r"C:\Users\ann and \d+")
     assert len(seen) == 1
     detector.find(r"C:\new")
-    assert seen[1:] == [r"C:\new", "C:  ew"]
+    assert seen[1:] == [r"C:\new", "C: ew"]

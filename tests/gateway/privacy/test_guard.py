@@ -123,6 +123,20 @@ async def test_names_and_bare_numbers_count_though_they_cannot_be_replaced(memor
     assert (await guard.ask(CTX, {"input": {"number": 4111111111111111}})).label == "restricted"
 
 
+@pytest.mark.parametrize("where", ['{{"to": "{}"}}', '{{"{}": 1, "a": 1, "a": 2}}', 'The tool said {{"to": "{}"}}.'])
+async def test_a_call_hides_nothing_behind_the_escapes_of_json_text(memory: Database, where: str) -> None:
+    guard, value = guard_on(memory, PrivacySpec(ask={"email": "tokenise"})), CANARIES["email"]
+    hidden = "".join(f"\\u{ord(letter):04x}" for letter in value)
+    turns = [{"role": "tool", "tool_call_id": "c1", "content": where.format(hidden)}]
+    verdict = await guard.ask(CTX, {"messages": turns})
+    [(token, meaning)] = verdict.tokens.items()
+    assert meaning == value
+    assert verdict.document["messages"][0]["content"] == where.format(token)
+    assert await guard.answered(CTX, f'{{"a": "{token}"}}', verdict, json=True) == f'{{"a": "{value}"}}'
+    plain = await guard.ask(CTX, {"messages": [{"role": "user", "content": value}]})
+    assert plain.tokens == verdict.tokens
+
+
 async def test_labels_of_touched_data_are_not_lowered_by_the_callers_word(memory: Database) -> None:
     guard = guard_on(memory, PrivacySpec())
     assert (await guard.ask(CTX.labelled("restricted"), {"input": "hello"}, "public")).label == "restricted"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 
 from ..contract.privacy import SENSITIVITIES, PrivacySpec
 from . import recognisers
 from .recognisers import Recogniser, Span
 
 _LONGEST = 2_000_000
-# In text that is JSON itself, as tools give and models write it. The letter of an escape is no letter of a word.
-_ESCAPE = re.compile(r"\\(?:[bfnrt]|u00(?:[01][0-9A-Fa-f]|20|[Aa]0))")
+# In text that is JSON itself, as tools give and models write it. JSON within JSON has a backslash more.
+_ESCAPE = re.compile(r"\\+(?:[bfnrt]|u([0-9A-Fa-f]{4}))")
 log = logging.getLogger(__name__)
 
 
@@ -43,9 +45,8 @@ class Detector:
             raise Undetectable(f"a text of {len(text)} characters is longer than {_LONGEST}")
         found = self._found(text)
         if "\\" in text and _ESCAPE.search(text):
-            found = [_behind_escape(span, text) for span in found] + self._found(
-                _ESCAPE.sub(lambda escape: " " * len(escape[0]), text)
-            )
+            escaped = _Escaped(text)
+            found = [*map(escaped.trimmed, found), *map(escaped.placed, self._found(escaped.read))]
         return self._apart(found)
 
     def _found(self, text: str) -> list[Span]:
@@ -72,7 +73,40 @@ class Detector:
         return apart
 
 
-def _behind_escape(span: Span, text: str) -> Span:
-    """The stretch without the letter of an escape that was taken for its first one."""
-    escape = _ESCAPE.match(text, span.start - 1) if span.start else None
-    return span if escape is None or escape.end() >= span.end else span._replace(start=escape.end())
+class _Escaped:
+    """A text with escapes in it, and the same text with each of them read as one character.
+
+    Control characters and halves of a pair are read as a blank: the letter of an escape is no letter of a word.
+    """
+
+    def __init__(self, text: str) -> None:
+        found = list(_ESCAPE.finditer(text))
+        self.read = _ESCAPE.sub(lambda escape: _meant(escape[1]) or " ", text)
+        self._starts = [escape.start() for escape in found]
+        self._ends = [escape.end() for escape in found]
+        self._more = [0, *accumulate(len(escape[0]) - 1 for escape in found)]
+        self._places = [start - more for start, more in zip(self._starts, self._more, strict=False)]
+
+    def trimmed(self, span: Span) -> Span:
+        """A stretch of the text without the part of an escape that was taken for its beginning."""
+        before = bisect_left(self._starts, span.start)
+        end = self._ends[before - 1] if before else 0
+        return span._replace(start=end) if span.start < end < span.end else span
+
+    def placed(self, span: Span) -> Span:
+        """A stretch of what was read, where it stands in the text."""
+        return span._replace(start=self._place(span.start), end=self._place(span.end))
+
+    def _place(self, place: int) -> int:
+        return place + self._more[bisect_left(self._places, place)]
+
+
+def plain(value: str) -> str:
+    """What was found, as its owner would write it: characters behind escapes are themselves."""
+    return _ESCAPE.sub(lambda escape: _meant(escape[1]) or escape[0], value) if "\\" in value else value
+
+
+def _meant(code: str | None) -> str:
+    """The character of that number; empty for control characters and half a pair."""
+    meant = chr(int(code or "0", 16))
+    return "" if meant < " " or "\ud800" <= meant <= "\udfff" else meant

@@ -12,7 +12,7 @@ from typing import Any
 from ...core.context import Context, Sensitivity
 from ...core.errors import InvalidInput, NotAllowed
 from ..contract.privacy import SENSITIVITIES, PrivacySpec, highest
-from .detect import Detector, Undetectable
+from .detect import Detector, Undetectable, plain
 from .documents import Walk
 from .recognisers import Span
 from .tokens import TOKEN, Tokens, token_of
@@ -196,6 +196,7 @@ class _Look:
             return f"[{kind}]"
         if treatment == "tokenise":
             self.treated[kind] += 1
+            value = plain(value)
             token = token_of(self._secret, kind, value)
             self.tokens[token] = value
             return token
