@@ -334,3 +334,21 @@ def test_what_the_responses_stream_tells_in_pieces_comes_once_and_before_its_end
     events = [json.loads(line[6:]) for line in data.decode().splitlines() if line.startswith("data: ")]
     assert [each.get("delta") or each[key] for each in events] == ['{"a":1}', '{"a":1}']
     assert [each["type"].rpartition(".")[2] for each in events] == ["delta", "done"]
+
+
+def test_events_that_come_late_keep_the_numbers_of_a_responses_stream_rising() -> None:
+    kinds = ("response.output_text.delta", "response.reasoning_summary_text.delta")
+    told: list[dict[str, Any]] = [
+        *({"type": kind, "item_id": kind, "content_index": 0, "delta": "Good "} for kind in kinds),
+        {"type": "response.content_part.added", "item_id": "other"},
+        *({"type": kind, "item_id": kind, "content_index": 0, "delta": "day"} for kind in kinds),
+        *(
+            {"type": kind.replace("delta", "done"), "item_id": kind, "content_index": 0, "text": "Good day"}
+            for kind in kinds
+        ),
+        {"type": "response.completed"},
+    ]
+    data = held_back("responses", [{**each, "sequence_number": number} for number, each in enumerate(told, 3)])
+    events = [json.loads(line[6:]) for line in data.decode().splitlines() if line.startswith("data: ")]
+    assert [each["delta"] for each in events if "delta" in each] == ["Good day", "Good day"]
+    assert [each["sequence_number"] for each in events] == list(range(5, 5 + len(events)))

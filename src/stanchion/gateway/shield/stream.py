@@ -40,6 +40,7 @@ class ShieldedStream:
         self._lanes: dict[Lane, _Lane] = {}
         self._said: dict[tuple[str | None, str], str] = {}
         self._tools: dict[Lane, str] = {}
+        self._number: int | None = None
         self.findings: list[RailFinding] = []
 
     async def feed(self, data: bytes) -> bytes:
@@ -67,7 +68,7 @@ class ShieldedStream:
             words.forget_tokens(document)
         if slots and not lanes and not any(slot.text for slot in slots) and _only_words(self._shape, document):
             return before  # all of it is held back, and it tells nothing else
-        return before + event(_encode(document), name)
+        return before + self._told(name, document)
 
     async def _passed(self, slot: Slot, name: str, data: bytes) -> bool:
         """Put what may be given of the slot's words in their place; whether they are others."""
@@ -115,7 +116,7 @@ class ShieldedStream:
             # The event that the words last stood in may be the one that began their block.
             delta = {"type": "text_delta", "text": rest} if lane.tool is None else _partial(rest)
             told = {"type": "content_block_delta", "index": name[0], "delta": delta}
-            return event(_encode(told), "content_block_delta")
+            return self._told("content_block_delta", told)
         document = _document(data)
         for slot in words.delta(self._shape, document):
             slot.put(rest if slot.lane == name else "")
@@ -124,7 +125,15 @@ class ShieldedStream:
             _forget_names(choice.get("delta"))
         words.forget_tokens(document)
         document.pop("usage", None)
-        return event(_encode(document), title)
+        return self._told(title, document)
+
+    def _told(self, name: str, document: dict[str, Any]) -> bytes:
+        """The event. Where the upstream numbers its events, those that are given are numbered on from its first."""
+        number = document.get("sequence_number")
+        if isinstance(number, int):
+            self._number = number if self._number is None else self._number + 1
+            document["sequence_number"] = self._number
+        return event(_encode(document), name)
 
 
 def _document(data: bytes) -> dict[str, Any]:
