@@ -35,7 +35,7 @@ COMMANDS = (
     "events schemas", "events asyncapi",
     "pipelines run", "pipelines backfill", "pipelines graph", "worker",
     "runs list", "runs show", "runs resume", "runs cancel", "runs fork",
-    "reviews list", "reviews show", "reviews decide", "reviews statistics", "reviews export",
+    "reviews list", "reviews show", "reviews decide", "reviews statistics", "reviews export", "reviews erase",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ Item = Annotated[str, typer.Argument(help="The item's id.")]
 Queue = Annotated[str, typer.Argument(help="The queue's name.")]
 DATA = Path(".stanchion")
 
-reviews = typer.Typer(help="Reviews: list, show, decide, statistics, export.", no_args_is_help=True)
+reviews = typer.Typer(help="Reviews: list, show, decide, statistics, export, erase.", no_args_is_help=True)
 
 
 @reviews.command("list")
@@ -78,3 +78,20 @@ def reviews_export(
     from .commands.reviews import exported
 
     raise typer.Exit(exported(file, queue, version, output, data=data, json=json))
+
+
+@reviews.command("erase")
+def reviews_erase(
+    file: File,
+    item: Item,
+    reason: Annotated[str, typer.Option(help="Why, such as a request's number; kept in the audit log.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+    data: Data = DATA,
+    json: Json = False,
+) -> None:
+    """Erase an item that has ended, for good, with its copies among the similar cases of others."""
+    from .commands.reviews import erased
+
+    if not yes:
+        typer.confirm(f"Erase {item} for good?", abort=True, err=True)
+    raise typer.Exit(erased(file, item, reason, data=data, json=json))

@@ -87,7 +87,7 @@ def test_roles_permit_what_their_descriptions_say() -> None:
     assert permitted(Rights(frozenset({"predictor"}))) == predictor & everything
     operator = permitted(Rights(frozenset({"operator"})))
     content = {"telemetry:read_content", "serving:read_journal", "pipelines:read_content"}
-    content |= {"review:see", "review:claim", "review:export"}
+    content |= {"review:see", "review:claim", "review:export", "review:erase"}
     own = {"keys:create", "keys:rotate", "keys:revoke", "policies:write", "serving:drill", *content}
     assert everything - operator == own & everything
     viewer = permitted(Rights(frozenset({"viewer"})))

@@ -125,6 +125,17 @@ def exported(file: Path, queue: str, version: int, output: Path, *, data: Path, 
     return at_reviews(file, data, json, work)
 
 
+def erased(file: Path, item: str, reason: str, *, data: Path, json: bool) -> int:
+    """Erase an item and its copies."""
+
+    async def work(options: Options, reviews: Reviews, ctx: Context) -> None:
+        copies = await reviews.erase(ctx, item, reason=reason)
+        told = f"{item} is erased, and its copies in {copies:,} other items"
+        show(options, {"item": item, "copies": copies}, lambda: told)
+
+    return at_reviews(file, data, json, work)
+
+
 def described(case: Case) -> str:
     """A case for people at a terminal."""
     item = case.item

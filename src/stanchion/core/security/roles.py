@@ -27,10 +27,10 @@ class Role:
 
 
 _CONTENT = (
-    "telemetry:read_content", "serving:read_journal", "review:see", "review:claim", "review:export",
+    "telemetry:read_content", "serving:read_journal", "review:see", "review:claim", "review:export", "review:erase",
     "pipelines:read_content",
 )  # fmt: skip
-"""Rights of their own: to see how a system runs is no right to see what people sent it."""
+"""Rights of their own: to see how a system runs is no right to see what people sent it, nor to erase it."""
 
 _RELEASE = ("registry:promote", "registry:alias", "serving:rollout", "serving:unload", "gateway:route")
 """What decides which version answers people, or which model."""
@@ -48,7 +48,7 @@ ROLES: Mapping[str, Role] = {
         "Everything in its tenant.", permits=("*",), over=("operator", "developer", "auditor", "viewer", "predictor")
     ),
     "operator": Role(
-        "Runs the system: everything but making keys, changing policies, drills and reading kept content.",
+        "Runs the system: everything but making keys, changing policies, drills, and reading or erasing kept content.",
         permits=("*", "keys:list", "policies:read"),
         excepts=("module:keys", "module:policies", _DRILL, *_CONTENT),
         over=("developer", "auditor", "viewer", "predictor"),
