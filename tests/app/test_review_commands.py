@@ -58,7 +58,7 @@ def erase(place: Path, item: str, *more: str, says: str = "") -> Result:
 
 
 def test_an_item_is_erased_once_somebody_has_said_yes(place: Path) -> None:
-    first, second, third = ended(place, 3)
+    first, second, _ = ended(place, 3)
     for says in ("", "n\n"):
         refused = erase(place, first.id, says=says)
         assert refused.exit_code == 1 and "is erased" not in refused.stdout
@@ -74,5 +74,4 @@ def test_an_item_is_erased_once_somebody_has_said_yes(place: Path) -> None:
         return [each.facts for each in events if each.action == "review:erase" and each.outcome == "done"]
 
     facts = at(place, told)
-    assert [(each["erased"], each["reason"]) for each in facts] == [(first.id, "request 7"), (second.id, "")]
-    assert third.id not in str(facts)
+    assert {each["erased"]: each["reason"] for each in facts} == {first.id: "request 7", second.id: ""}
