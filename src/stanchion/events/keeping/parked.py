@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -61,15 +62,25 @@ def behind(
     return [Parked(*row) for row in found]
 
 
-def keys(connection: Connection, consumer: Consumer, slots: Collection[int]) -> Sequence[tuple[str, int, str, bool]]:
-    """The keys that are held up in these slots: tenant, slot, key, and whether one of its events has a time."""
+class Held(NamedTuple):
+    """A key that is held up: whether one of its events has a time, and the position of its last one."""
+
+    tenant: str
+    slot: int
+    key: str
+    timed: bool
+    last: int
+
+
+def keys(connection: Connection, consumer: Consumer, slots: Collection[int]) -> Sequence[Held]:
+    """The keys that are held up in these slots."""
     whose, values = _whose(consumer)
     return [
-        (tenant, slot, key, bool(timed))
-        for tenant, slot, key, timed in rows(
+        Held(tenant, slot, key, bool(timed), last)
+        for tenant, slot, key, timed, last in rows(
             connection,
             sql(
-                "SELECT tenant, slot, key, count(due) FROM events_parked WHERE consumer = ?",
+                "SELECT tenant, slot, key, count(due), max(position) FROM events_parked WHERE consumer = ?",
                 whose,
                 f"AND slot IN ({marks(len(slots))}) AND key <> '' GROUP BY tenant, slot, key",
             ),

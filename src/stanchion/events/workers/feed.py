@@ -46,6 +46,7 @@ class Feed(Endings):
         self.buffer = Buffer()
         self.slots: dict[int, Progress] = {}
         self.held: dict[Key, int] = {}
+        self.stranded: dict[Key, int] = {}
         self.out: set[str] = set()
         self.reads: list[set[str]] = []
         self.names: dict[tuple[str, str, str], Item] = {}
@@ -104,17 +105,13 @@ class Feed(Endings):
             return
         numbers = [slot.number for slot in slots]
         found = await self.desk.database.read(lambda c: parked.keys(c, self.consumer, numbers))
-        stranded = []
         for slot in slots:
             self.slots[slot.number] = Progress(slot)
-        for tenant, slot_number, text, timed in found:
-            key = Key(tenant, int(text[0]), text)
-            self.held[key] = slot_number
-            if not timed:
-                stranded.append((key, slot_number))
-        for key, slot_number in stranded:
-            # Whoever held the slot ended between an event and those that waited behind it.
-            self._spawn(self._release(key, slot_number))
+        for each in found:
+            key = Key(each.tenant, int(each.key[0]), each.key)
+            self.held[key] = each.slot
+            if not each.timed:
+                self.stranded[key] = each.last
         self.stir()
 
     def drop(self, numbers: Collection[int]) -> None:
@@ -124,6 +121,7 @@ class Feed(Endings):
         gone = set(numbers)
         # What waits there for whom is another's to know; it is read anew if the slots come back.
         self.held = {key: slot for key, slot in self.held.items() if slot not in gone}
+        self.stranded = {key: last for key, last in self.stranded.items() if key in self.held}
         self.buffer.take_out(lambda item: item.slot.number in gone and self._let_go(item))
 
     def leave(self, numbers: Collection[int]) -> Sequence[Progress]:
@@ -137,8 +135,7 @@ class Feed(Endings):
 
     def snapshots(self) -> Sequence[Slot]:
         """The slots whose positions have moved since they were last asked for."""
-        found = (progress.snapshot() for progress in self.slots.values())
-        return [slot for slot in found if slot is not None]
+        return [slot for progress in self.slots.values() if (slot := progress.snapshot()) is not None]
 
     def low(self) -> Mapping[int, int]:
         """Up to where the lanes held here are done."""
@@ -208,13 +205,22 @@ class Feed(Endings):
         if items:
             await self._admit(items)
             self.ready()
+        self._release_stranded()
+
+    def _release_stranded(self) -> None:
+        """Whoever held the keys ended between an event and those behind it: they follow once it would be read anew."""
+        for key, last in list(self.stranded.items()):
+            slot = self.held[key]
+            if self.slots[slot].read[key.priority * SLOTS + slot] >= last:
+                del self.stranded[key]
+                self._spawn(self._release(key, slot))
 
     async def _admit(self, items: Sequence[Item]) -> None:
         names = [name_of(item.packet) for item in items]
         before = await self._surely(lambda: self._handled_before(names))
         behind: list[Item] = []
         for item, name in zip(items, names, strict=True):
-            if self._lost(item):
+            if not self._stays(item):
                 continue
             if name in before or self._at_hand(name):
                 self.slots[item.slot.number].done(item.lane, item.position)
@@ -233,7 +239,7 @@ class Feed(Endings):
                     if item.key not in self.held:
                         self.names[name_of(item.packet)] = item
                         self.buffer.add(item)
-                waiting = [item for item in behind if item.key in self.held and not self._lost(item)]
+                waiting = [item for item in behind if item.key in self.held and self._stays(item)]
                 await self._surely(lambda: self.park(waiting))
 
     async def _surely(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -278,11 +284,7 @@ class Feed(Endings):
         One in hand under a lease that was lost does not count: it will be refused, so this copy is the one to handle.
         """
         item = self.names.get(name)
-        return item is not None and not self._lost(item)
-
-    def _lost(self, item: Item) -> bool:
-        progress = self.slots.get(item.slot.number)
-        return progress is None or progress.slot is not item.slot or progress.leaving
+        return item is not None and self._stays(item)
 
     async def _revive(self) -> None:
         """Give out again what was put back, when its time has come."""
@@ -334,7 +336,7 @@ class Feed(Endings):
             names = [name_of(item.packet) for item in items if not item.replayed]
             before = await self._handled_before(names)
             for item in items:
-                if self._lost(item):
+                if not self._stays(item):
                     continue
                 held_back.discard(item.place)
                 if not item.replayed and name_of(item.packet) in before:
@@ -364,13 +366,17 @@ class Feed(Endings):
     async def _release(self, key: Key, slot: int) -> None:
         """The event that held the key up is through: those behind it follow, in their order, or the key is free."""
         async with self._lock:
-            while key in self.held and slot in self.slots and not self.slots[slot].leaving:
+            while self._releases(key, slot):
                 try:
                     if await self._released(key, slot):
                         return
                 except Exception as error:
                     _log.warning("consumer %s cannot read what waits: %s", self.consumer.name, headline(error))
                     await asyncio.sleep(1.0)
+
+    def _releases(self, key: Key, slot: int) -> bool:
+        held = key in self.held and key not in self.stranded
+        return held and slot in self.slots and not self.slots[slot].leaving
 
     async def _released(self, key: Key, slot: int) -> bool:
         """Whether nothing more is to be done for the key until the next of its events ends."""
