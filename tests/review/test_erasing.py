@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from stanchion import System
 from stanchion.core.context import Rights
 from stanchion.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from stanchion.core.security.contract import Audit
 from stanchion.review import Draft, Item, Reviews, ReviewSpec
-from stanchion.review.backends.tables import holders, items, notices, texts
+from stanchion.review.backends.tables import copies, holders, items, notices, texts
 from stanchion.testing import offline
 from stanchion.testing.review_cases import ADA, AUTHOR, BOB, STRANGER, claimed, decided, draft, submission
 
-TABLES = (items, texts, holders, notices)
+TABLES = (items, texts, holders, notices, copies)
 SPEC = ReviewSpec("plain", notify=("desk@example.com",), notify_on=("opened",))
 
 
@@ -73,7 +73,7 @@ async def test_nothing_readable_or_sealed_of_it_is_left(opens: Any, tmp_path: Pa
         left = await store._database.read(
             lambda c: [c.execute(select(func.count()).select_from(each)).scalar_one() for each in TABLES]
         )
-    assert left == [0, 0, 0, 0]
+    assert left == [0, 0, 0, 0, 0]
 
 
 async def test_a_data_set_that_held_it_is_told_to_lack_it_and_a_new_one_is_made(opens: Any) -> None:
@@ -109,22 +109,49 @@ async def test_items_that_change_or_come_while_it_looks_are_looked_at_again(open
         first = await opened(reviews, 1)
         await decided(reviews, ADA, first)
         second = await opened(reviews, 2)
-        looks, look = [0], reviews._erasing._look
+        removing = reviews._erasing._removing
+        looks, cleaned = list[str](), removing._cleaned
 
-        async def late(*given: Any) -> int:
-            seen: int = await look(*given)
-            looks[0] += 1
-            if looks[0] == 1:
+        async def late(tenant: str, row: Any, items: Any) -> Any:
+            found = await cleaned(tenant, row, items)
+            looks.append(row.id)
+            if len(looks) == 1:
                 # After the look and before the removal: one is decided with the copy, and one more is opened with it.
                 await decided(reviews, BOB, second)
-                await opened(reviews, 3)
-            return seen
+                looks.append((await opened(reviews, 3)).id)
+            return found
 
-        monkeypatch.setattr(reviews._erasing, "_look", late)
+        monkeypatch.setattr(removing, "_cleaned", late)
         assert await reviews.erase(ADA, first.id) == 2
-        assert looks[0] == 2
+        third = looks[1]
+        assert looks == [second.id, third, second.id, third]
         [evidence] = await reviews.evidence(ADA, second.id)
-        assert cases(evidence["shown"]) == [{"item": first.id, "erased": True}]
+        assert cases(evidence["shown"])[0] == {"item": first.id, "erased": True}
+        assert first.id not in {
+            each["item"] for each in cases((await reviews.get(BOB, third)).shown) if "input" in each
+        }
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_copies_are_found_in_items_that_are_older_than_the_notes_of_them(
+    opens: Any, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite://{tmp_path}/state.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    async with opens(SPEC, url=url) as reviews:
+        three = [await opened(reviews, number) for number in range(2)]
+        await decided(reviews, ADA, three[0])
+        three.append(await opened(reviews, 2))
+        database = reviews._erasing._desk.store._database
+
+        def back(connection: Any) -> None:
+            connection.execute(text("DROP TABLE review_copies"))
+            connection.execute(text("UPDATE stanchion_schema SET version = 1 WHERE module = 'review'"))
+
+        await database.write(ADA, back)
+    async with opens(SPEC, url=url) as reviews:
+        assert await reviews.erase(ADA, three[0].id) == 1
+        held = await reviews.get(BOB, three[2].id)
+        assert cases(held.shown) == [{"item": three[0].id, "erased": True}]
 
 
 async def test_an_item_is_not_opened_with_a_case_that_was_erased_meanwhile(opens: Any, monkeypatch: Any) -> None:
@@ -139,7 +166,7 @@ async def test_an_item_is_not_opened_with_a_case_that_was_erased_meanwhile(opens
             return prepared
 
         monkeypatch.setattr(reviews._opening, "_sealed", slow)
-        with pytest.raises(Conflict, match="erased meanwhile"):
+        with pytest.raises(Conflict, match="removed meanwhile"):
             await opened(reviews, 2)
 
 

@@ -18,7 +18,7 @@ from .canonical import canonical
 from .contract import DatasetVersion
 from .desk import Desk
 from .ports import Records, Row
-from .retaining import removed
+from .removing import removed
 from .seals import Seals
 
 _PAGE = 200

@@ -160,7 +160,7 @@ class Opening:
             return _again(found)
         if any(records.find(each) is None for each in prepared.similar):
             # Its copy would outlive it.
-            raise Conflict("a similar case was erased meanwhile", next_step="Open the item again.")
+            raise Conflict("a similar case was removed meanwhile", next_step="Open the item again.")
         spec = self._desk.spec(prepared.draft.queue)
         row = _row(records.number("item"), ctx, prepared, spec, at)
         if row.golden:
@@ -168,6 +168,7 @@ class Opening:
         prepared.content.keep(records, row.id)
         if prepared.expected is not None:
             prepared.expected.keep(records, row.id)
+        records.hold(row.id, prepared.similar)
         row = self._desk.keep(records, machine.begun(row, spec, at), at)
         return Opened(item_of(row), prepared.matched, created=True)
 

@@ -190,12 +190,20 @@ class Records(Protocol):
         """Items decided or expired for good that were opened before a moment, by number, those above `after`."""
         ...
 
-    def later(self, queue: str, after: int, limit: int) -> Sequence[Row]:
-        """Items of a queue by number, those above `after`."""
+    def hold(self, holder: str, items: Sequence[str]) -> None:
+        """Note of which items an item holds copies, in place of what was noted of it."""
+        ...
+
+    def holders(self, items: Sequence[str]) -> Sequence[Row]:
+        """The other items that are noted to hold copies of some of these, by number."""
+        ...
+
+    def unnoted(self, queue: str, limit: int) -> Sequence[Row]:
+        """Items of a queue of which nothing was noted yet: those that are older than such notes."""
         ...
 
     def remove(self, items: Sequence[str]) -> None:
-        """Delete items with all their texts and the notices about them."""
+        """Delete items with all their texts, the notices about them and what is noted of their copies."""
         ...
 
     def drop_texts(self, texts: Sequence[str]) -> None:

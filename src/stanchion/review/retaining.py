@@ -1,4 +1,4 @@
-"""Retention: items that ended long enough ago go for good, with everything that was shown and decided about them.
+"""Retention: items that ended long enough ago go for good, with what was shown and decided of them and their copies.
 
 Only queues that declare `keep_days` lose anything. Each removal is one transaction with its entry in the audit log.
 """
@@ -10,19 +10,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+from ..core.errors import StanchionError
 from .contract import ReviewSpec
 from .desk import Desk, acting
 from .machine import OVER
-from .ports import News, Records, Row
+from .ports import Records, Row
+from .removing import Removed, Removing
 
 _log = logging.getLogger(__name__)
 _PAGE = 200
 _NAMED = 20
-
-
-def removed(queue: str) -> str:
-    """The counter of what retention has taken of a queue's data set."""
-    return f"removed/{queue}"
 
 
 class Retaining:
@@ -30,14 +27,18 @@ class Retaining:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._removing = Removing(desk)
 
     async def run(self) -> int:
-        """Remove what is due in every queue of every tenant; how many items went."""
+        """Remove what is due in every queue of every tenant; how many items went. One that fails stops no other."""
         number = 0
         for spec in self._desk.specs.values():
             if spec.keep_days is not None:
                 for tenant in await self._desk.store.tenants(spec.name):
-                    number += await self._queue(tenant, spec, timedelta(days=spec.keep_days))
+                    try:
+                        number += await self._queue(tenant, spec, timedelta(days=spec.keep_days))
+                    except StanchionError as error:
+                        _log.warning("retention of %s for %s waits an hour: %s", spec.name, tenant, error.detail)
         return number
 
     async def _queue(self, tenant: str, spec: ReviewSpec, kept: timedelta) -> int:
@@ -54,21 +55,19 @@ class Retaining:
     async def _remove(self, tenant: str, queue: str, due: list[str], before: datetime) -> int:
         ctx = acting(tenant, "review:remove", queue)
 
-        def work(records: Records) -> list[Row]:
-            found = [row for row in map(records.find, due) if row is not None and _over(row, before)]
-            records.remove([row.id for row in found])
-            for row in found:
-                if row.finished is not None:
-                    records.number(removed(queue))
-            if ctx.effect is not None:
-                named = ",".join(row.id for row in found[:_NAMED])
-                ctx.effect.note(removed=len(found), items=named, ended_before=before.isoformat())
-            records.tell([News("review.removed", row, self._desk.now()) for row in found if not row.golden])
-            return found
+        def find(records: Records) -> list[Row]:
+            return [row for row in map(records.find, due) if row is not None and _over(row, before)]
 
-        gone = await self._desk.store.write(ctx, work)
-        _log.info("retention of %s removed %d items of %s", queue, len(gone), tenant)
-        return len(gone)
+        def note(done: Removed) -> None:
+            if ctx.effect is not None:
+                named = ",".join(row.id for row in done.rows[:_NAMED])
+                ctx.effect.note(
+                    removed=len(done.rows), copies=done.copies, items=named, ended_before=before.isoformat()
+                )
+
+        number = len((await self._removing.remove(ctx, queue, due, find, note)).rows)
+        _log.info("retention of %s removed %d items of %s", queue, number, tenant)
+        return number
 
 
 def _ended(queue: str, before: datetime, after: int, records: Records) -> Sequence[Row]:

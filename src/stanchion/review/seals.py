@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ..core.errors import NotTrustworthy
+from ..core.errors import NotFound, NotTrustworthy
 from ..core.security.vault import Vault
 from ..core.values import Json
 from .canonical import canonical
@@ -49,4 +50,13 @@ class Seals:
             if name not in found:
                 raise NotTrustworthy(f"the text {name} of an item under review is gone")
             opened[name] = msgspec.json.decode(await self._vault.decrypt(tenant, f"review/{name}", found[name]))
+        return opened
+
+    async def readable(self, tenant: str, wanted: Sequence[str]) -> Mapping[str, Any]:
+        """The texts that can be opened. One that is gone or was changed, or whose key was destroyed, shows nothing."""
+        found = await self._store.read(tenant, lambda records: records.texts(wanted))
+        opened: dict[str, Any] = {}
+        for name, sealed in found.items():
+            with suppress(NotFound, NotTrustworthy):
+                opened[name] = msgspec.json.decode(await self._vault.decrypt(tenant, f"review/{name}", sealed))
         return opened

@@ -104,6 +104,26 @@ class QualityTests(ReviewTests):
         [again] = await opened(reviews, draft("kept", key="old"))
         assert again.id != old.id
 
+    async def test_retention_takes_copies_among_similar_cases_and_leaves_decisions(
+        self, reviews: Reviews, passes: Passes
+    ) -> None:
+        [old] = await opened(reviews, draft("kept"))
+        await decided(reviews, ADA, old, "reject", reason="wrong")
+        await passes(29 * 86_400)
+        [young] = await opened(reviews, draft("kept", 1))
+        await decided(reviews, ADA, young)
+        [held] = await opened(reviews, draft("kept", 2))
+        case = await claimed(reviews, BOB, held)
+        assert {each["item"] for each in case.shown["similar"] if "input" in each} == {old.id, young.id}
+        await passes(2 * 86_400)
+        with pytest.raises(NotFound):
+            await reviews.get(ADA, old.id)
+        [evidence] = await reviews.evidence(ADA, young.id)
+        assert evidence["shown"]["similar"] == [{"item": old.id, "erased": True}]
+        assert evidence["left"] and evidence["left"] != evidence["digest"]
+        left = {each["item"]: each.get("input") for each in (await reviews.get(BOB, held.id)).shown["similar"]}
+        assert left[old.id] is None and left[young.id] is not None
+
     async def test_similar_decided_cases_are_shown(self, reviews: Reviews) -> None:
         near, far = await opened(reviews, draft(number=10), draft(number=5_000, input={"other": "thing"}))
         await decided(reviews, ADA, near, "reject", reason="wrong")

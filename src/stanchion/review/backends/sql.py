@@ -33,7 +33,7 @@ from ...core.context import Context, system_context
 from ...core.storage import Database
 from ..contract import DatasetVersion, Reviewer
 from ..ports import Facts, News, Notice, Records, Row, State, Store, Wanted
-from .tables import counters, datasets, holders, items, notices, reviewers, texts
+from .tables import UNKNOWN, copies, counters, datasets, holders, items, notices, reviewers, texts
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
@@ -42,7 +42,7 @@ _facts = msgspec.json.Decoder(Facts).decode
 _reviewer = msgspec.json.Decoder(Reviewer).decode
 _FREED = delete(holders).where(holders.c.tenant == bindparam("of"), holders.c.item == bindparam("it"))
 _TOLD = delete(notices).where(notices.c.tenant == bindparam("of"), notices.c.text.like(bindparam("it")))
-_HELD, _TEXT = insert(holders), insert(texts)
+_HELD, _TEXT, _COPIED = insert(holders), insert(texts), insert(copies)
 _PLAIN = ("id", "number", "queue", "status", "priority", "level", "version", "author", "assignee", "golden", "finished")
 _TIMES = ("opened_at", "warn_at", "due_at", "expires_at")
 
@@ -136,11 +136,22 @@ class SqlRecords(Records):
         wanted = and_(items.c.queue == queue, items.c.number > after, old, over)
         return self._rows(wanted, order=(items.c.number,), limit=limit)
 
-    def later(self, queue: str, after: int, limit: int) -> Sequence[Row]:
-        return self._rows(items.c.queue == queue, items.c.number > after, order=(items.c.number,), limit=limit)
+    def hold(self, holder: str, wanted: Sequence[str]) -> None:
+        noted = and_(copies.c.tenant == self._tenant, copies.c.holder == holder)
+        self._connection.execute(delete(copies).where(noted))
+        if rows := [{"tenant": self._tenant, "item": item, "holder": holder} for item in wanted]:
+            self._connection.execute(_COPIED, rows)
+
+    def holders(self, wanted: Sequence[str]) -> Sequence[Row]:
+        holding = self._holding(copies.c.item.in_(wanted), copies.c.holder.not_in(wanted))
+        return self._rows(holding, order=(items.c.number,), limit=None)
+
+    def unnoted(self, queue: str, limit: int) -> Sequence[Row]:
+        return self._rows(self._holding(copies.c.item == UNKNOWN), items.c.queue == queue, limit=limit)
 
     def remove(self, wanted: Sequence[str]) -> None:
-        for table, column in ((texts, texts.c.item), (holders, holders.c.item), (items, items.c.id)):
+        owned = (texts.c.item, holders.c.item, copies.c.item, copies.c.holder, items.c.id)
+        for table, column in ((each.table, each) for each in owned):
             self._connection.execute(delete(table).where(table.c.tenant == self._tenant, column.in_(wanted)))
         for item in wanted:
             # Their subjects hold titles; ids are of letters that no pattern gives a meaning to.
@@ -300,10 +311,13 @@ class SqlRecords(Records):
         same = and_(items.c.priority == last.priority, items.c.number > last.number)
         return or_(items.c.priority > last.priority, same)
 
+    def _holding(self, *noted: ColumnElement[bool]) -> ColumnElement[bool]:
+        return items.c.id.in_(select(copies.c.holder).where(copies.c.tenant == self._tenant, *noted))
+
     def _rows(
         self,
         *conditions: ColumnElement[bool],
-        limit: int,
+        limit: int | None,
         order: Sequence[ColumnElement[Any]] = (items.c.priority, items.c.number),
     ) -> list[Row]:
         query = select(items).where(items.c.tenant == self._tenant, *conditions).order_by(*order).limit(limit)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from typing import TYPE_CHECKING
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 from ...core.storage import Schema
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
 metadata = MetaData()
 
@@ -75,6 +80,18 @@ texts = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+# Which items hold copies of which, as similar cases in their texts.
+copies = Table(
+    "review_copies",
+    metadata,
+    _name("tenant", key=True),
+    _name("item", key=True),
+    _name("holder", key=True),
+    Index("review_copy_holder", "tenant", "holder"),
+)
+UNKNOWN = ""
+"""In place of an item: nobody has looked yet of which its holder has copies."""
+
 reviewers = Table(
     "review_reviewers",
     metadata,
@@ -110,4 +127,18 @@ notices = Table(
     Index("review_notice_next", "next_at"),
 )
 
-SCHEMA = Schema("review", metadata)
+
+def _add_copies(operations: Operations) -> None:
+    """Version 2: who holds copies of an item is noted. What older ones hold is sealed, so it is looked up later."""
+    operations.create_table(
+        "review_copies", _name("tenant", key=True), _name("item", key=True), _name("holder", key=True)
+    )
+    operations.create_index("review_copy_holder", "review_copies", ["tenant", "holder"])
+    operations.execute(
+        text("INSERT INTO review_copies (tenant, item, holder) SELECT tenant, :item, id FROM review_items").bindparams(
+            item=UNKNOWN
+        )
+    )
+
+
+SCHEMA = Schema("review", metadata, steps=(_add_copies,))
