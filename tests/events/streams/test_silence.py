@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +13,7 @@ from pydantic import BaseModel
 
 from stanchion.core.clock import moment
 from stanchion.core.errors import Misconfigured
-from stanchion.core.module import load
 from stanchion.core.storage import Database
-from stanchion.core.storage.open import open_database
 from stanchion.events import (
     Event,
     HandlerSpec,
@@ -81,16 +78,6 @@ class Watched:
         found = await self.database.read(lambda c: found_rows(c, "SELECT body FROM events_log ORDER BY seq"))
         events = [unpack(bytes(body), NoSeal()).event for (body,) in found]
         return [(event.type, event.json()) for event in events]
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    schema = load("events").schema
-    assert schema is not None
-    made = open_database(sqlite_url(tmp_path))
-    await made.prepare(schema())
-    yield made
-    await made.close()
 
 
 async def test_a_window_closes_when_the_clock_has_passed_its_end_and_the_silence(database: Database) -> None:

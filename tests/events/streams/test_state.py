@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from stanchion.core.clock import micros
-from stanchion.core.module import load
 from stanchion.core.storage import Database
-from stanchion.core.storage.open import open_database
 from stanchion.events import Event, Measure, Stream, StreamSpec, Tumbling, Windowed
 from stanchion.events.backends.statements import rows as found_rows
 from stanchion.events.streams.keyed import Keyed
 from stanchion.events.streams.processing import Row
 from stanchion.events.streams.warm import Warm
-from stanchion.testing.events import caller, sqlite_url
+from stanchion.testing.events import caller
 
 BASE = micros(datetime(2026, 3, 1, tzinfo=UTC))
 CTX = caller()
@@ -36,16 +33,6 @@ SPEC = StreamSpec(
     row=Reading,
     windows={"hour": Windowed(Tumbling(timedelta(hours=1)), {"sum": Measure("sum", "value")})},
 )
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    schema = load("events").schema
-    assert schema is not None
-    made = open_database(sqlite_url(tmp_path))
-    await made.prepare(schema())
-    yield made
-    await made.close()
 
 
 def row(seconds: int, value: float) -> Row:
