@@ -72,7 +72,7 @@ async def test_in_one_batch_only_the_steps_whose_hold_is_good_are_stored(engine:
     assert [await written(engine, number) for number in range(3)] == [["late"], [], []]
 
 
-async def test_a_step_that_cannot_be_stored_fails_alone(engine: SqlEngine) -> None:
+async def test_a_step_that_cannot_be_stored_fails_alone(engine: SqlEngine, caplog: pytest.LogCaptureFixture) -> None:
     runs = await claimed(engine, 5)
     await engine.record(runs[2].hold, Recording(step("twice")))
     answers = await asyncio.gather(
@@ -80,3 +80,5 @@ async def test_a_step_that_cannot_be_stored_fails_alone(engine: SqlEngine) -> No
     )
     assert [isinstance(each, Exception) for each in answers] == [False, False, True, False, False]
     assert [await written(engine, number) for number in range(5)] == [["twice"]] * 5
+    [told] = [record.getMessage() for record in caplog.records if record.name.endswith("batching")]
+    assert "tried alone: IntegrityError" in told or "tried alone: UniqueViolation" in told

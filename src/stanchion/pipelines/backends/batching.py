@@ -6,6 +6,7 @@ The database shares commits among writes by itself, but each write costs it a sa
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,6 +15,7 @@ from ...core.errors import StanchionError
 
 P = TypeVar("P")
 MOST = 256
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -79,6 +81,8 @@ class Batcher(Generic[P]):
                 for line in batch:
                     line.fail(error)
                 return
+            told = f"{type(error).__name__}: {error}".partition("\n")[0]
+            _log.warning("%d lines of runs could not be stored together, each is tried alone: %s", len(batch), told)
         else:
             for line, fine in zip(batch, good, strict=True):
                 line.end(fine)
