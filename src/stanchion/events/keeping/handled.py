@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from ..backends.statements import Row, many, rows, sql
+from ..backends.statements import Row, many, marks, rows, sql
 
-_AT_ONCE = 200
+_SIZES = (1, 8, 50, 200)
+"""Lists of few lengths, so that each statement is prepared once."""
 _KEY = "tenant, consumer, source, id"
 
 
@@ -20,17 +21,21 @@ def among(connection: Connection, consumer: str, names: Sequence[tuple[str, str,
         groups[tenant, source].append(identity)
     found: set[tuple[str, str, str]] = set()
     for (tenant, source), ids in groups.items():
-        for start in range(0, len(ids), _AT_ONCE):
-            some = ids[start : start + _AT_ONCE]
-            # A list of always the same length, so that the statement is prepared once.
-            padded = some + [some[0]] * (_AT_ONCE - len(some)) if len(some) > 1 else some
-            query = _QUERY if len(some) > 1 else _SINGLE
-            found |= {(tenant, source, id_) for (id_,) in rows(connection, query, (tenant, consumer, source, *padded))}
+        for start in range(0, len(ids), _SIZES[-1]):
+            some = ids[start : start + _SIZES[-1]]
+            size = next(size for size in _SIZES if size >= len(some))
+            padded = some + [some[0]] * (size - len(some))
+            values = (tenant, consumer, source, *padded)
+            found |= {(tenant, source, id_) for (id_,) in rows(connection, _QUERIES[size], values)}
     return found
 
 
-_SINGLE = "SELECT id FROM events_handled WHERE tenant = ? AND consumer = ? AND source = ? AND id IN (?)"
-_QUERY = _SINGLE.replace("(?)", f"({','.join('?' * _AT_ONCE)})")
+_QUERIES = {
+    size: sql(
+        "SELECT id FROM events_handled WHERE tenant = ? AND consumer = ? AND source = ?", f"AND id IN ({marks(size)})"
+    )
+    for size in _SIZES
+}
 
 
 def prune(connection: Connection, after: Row, *, older: int, limit: int) -> tuple[Sequence[Row], Row | None]:
