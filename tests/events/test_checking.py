@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from stanchion.core.context import Context
-from stanchion.core.errors import InvalidInput
+from stanchion.core.errors import InvalidInput, NotAllowed
 from stanchion.core.storage.open import open_database
 from stanchion.events import Commit, Event, EventSpec, HandlerSpec, Outcome, Selection, stage
 from stanchion.testing.event_contract import event as made
@@ -152,6 +152,37 @@ async def test_what_is_staged_is_held_in_its_transaction_but_not_what_the_house_
         values = [(await events.recall(ctx, each.place)).event.json()["total"] for each in found]
         assert sorted(values) == [-4, -3, -1]
     await database.close()
+
+
+@pytest.mark.parametrize("returned", [True, False])
+async def test_what_only_the_house_may_tell_is_no_follow_up_of_a_handler(url: str, returned: bool) -> None:
+    ctx = caller()
+
+    async def handle(ctx: Context, given: Event, commit: Commit) -> Event | None:
+        commit.publish(placed({"total": 1}))
+        forged = placed({}, kind="run.ended")
+        if not returned:
+            commit.publish(forged)
+        return forged if returned else None
+
+    async with running(url, HandlerSpec(name="p", types=("test.*",), function=handle)) as events:
+        await events.publish(ctx, [made(1)])
+        [letter] = await eventually(lambda: events.dead(ctx), bool)
+        assert (letter.attempts, letter.error) == (1, "events of type run.ended tell what the house itself did")
+        assert [each.type for each in await events.recent(ctx)] == ["test.made"]
+
+
+async def test_what_only_the_house_may_tell_is_not_published_by_who_settles(url: str) -> None:
+    ctx = caller()
+    async with running(url) as events:
+        await events.take(ctx, "puller", types=("test.*",))
+        await events.publish(ctx, [made(1)])
+        [taken] = await events.take(ctx, "puller", wait=30)
+        forged = Outcome(token=taken.token, verdict="done", publish=(placed({}, kind="review.decided"),))
+        with pytest.raises(NotAllowed):
+            await events.settle(ctx, "puller", [forged])
+        await events.settle(ctx, "puller", [Outcome(token=taken.token, verdict="done")])
+        assert [each.type for each in await events.recent(ctx)] == ["test.made"]
 
 
 async def test_settings_that_let_data_through_do_so_for_what_handlers_publish_and_stage(url: str) -> None:

@@ -10,14 +10,13 @@ from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
 import msgspec
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, inspect
 
 from ..core.clock import Clock
 from ..core.context import Context
-from ..core.errors import FieldProblem, InvalidInput
+from ..core.errors import FieldProblem, InvalidInput, NotAllowed
 from . import avro
 from .backends.statements import marks, rows
 from .contract import Event, SchemaKind, Schemas
@@ -36,9 +35,8 @@ _NEWEST = (
     "SELECT subject, kind, version, text FROM events_schemas AS one WHERE tenant = ? AND subject IN ({}) AND version ="
     " (SELECT max(version) FROM events_schemas WHERE tenant = one.tenant AND subject = one.subject)"
 )
-_with_schemas: WeakSet[Engine] = WeakSet()
-_lenient: WeakSet[Engine] = WeakSet()
-"""By the database's engine, as `stage` is given a transaction and no service."""
+_MARK = "events_schemas"
+"""An option of the database's engine, as `stage` is given a transaction and no service: `ignore`, or `there`."""
 _NAMING = ("required", "additionalProperties", "dependentRequired", "unevaluatedProperties")
 _log = logging.getLogger(__name__)
 Finds = Callable[[Any], Iterable[Any]]
@@ -109,22 +107,32 @@ class SchemaCheck:
 def check_within(connection: Connection, tenant: str, events: Sequence[Event]) -> None:
     """What `SchemaCheck.check` does, for events that are staged in a transaction: with the registry as it is there."""
     types = {event.type for event in events if not event.type.startswith(RESERVED)}
-    engine = connection.engine
-    if not types or engine in _lenient:
+    mark = connection.engine.get_execution_options().get(_MARK)
+    if not types or mark == "ignore":
         return
-    if engine not in _with_schemas:
+    if mark is None:
         # The registry's tables are made with the first schema.
         if not inspect(connection).has_table("events_schemas"):
             return
-        _with_schemas.add(engine)
+        connection.engine.update_execution_options(**{_MARK: "there"})
     found = rows(connection, _NEWEST.format(marks(len(types))), (tenant, *sorted(types)))
     schemas = {kind: Held(*held) for kind, *held in found}
     _check(schemas, _held(schemas, events), one=len(events) == 1)
 
 
+def refuse_reserved(events: Sequence[Event]) -> None:
+    """Return if none is of a type in which the house tells of itself. Raises NotAllowed."""
+    for event in events:
+        if event.type.startswith(RESERVED):
+            raise NotAllowed(
+                f"events of type {event.type} tell what the house itself did",
+                next_step=f"Use a type that begins with none of {', '.join(RESERVED)}.",
+            )
+
+
 def let_through(connection: Connection) -> None:
     """From now on hold nothing against schemas that is staged by way of this engine."""
-    _lenient.add(connection.engine)
+    connection.engine.update_execution_options(**{_MARK: "ignore"})
 
 
 def _held(schemas: Mapping[str, Held], events: Sequence[Event]) -> Sequence[tuple[int, Event]]:

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from ..core.clock import Clock, micros
 from ..core.context import Context
-from ..core.errors import InvalidInput, NotAllowed, PayloadTooLarge
+from ..core.errors import InvalidInput, PayloadTooLarge
 from ..core.storage import Database
 from .backlog import Backlog
 from .causes import cause_of
-from .checking import RESERVED
+from .checking import refuse_reserved
 from .contract import Event, Receipt, check
 from .keeping import delays
 from .packing import NoSeal, Seal, entry_of, packed_who
@@ -58,12 +58,7 @@ class Publisher:
         if len(events) > MOST:
             raise PayloadTooLarge(f"{len(events)} events at once; at most {MOST} are taken")
         check(events)
-        for event in events:
-            if event.type.startswith(RESERVED):
-                raise NotAllowed(
-                    f"events of type {event.type} tell what the house itself did",
-                    next_step=f"Use a type that begins with none of {', '.join(RESERVED)}.",
-                )
+        refuse_reserved(events)
         if after is not None and after.tzinfo is None:
             raise InvalidInput("`after` has no time zone")
         if self._checks is not None:

@@ -12,6 +12,7 @@ from typing import Literal
 from ..core.clock import Clock, micros, moment
 from ..core.context import Context
 from ..core.errors import InvalidInput
+from .checking import refuse_reserved
 from .contract import Delivery, Outcome, Settled, check
 from .keeping.finishing import Answer
 from .packing import Cause
@@ -65,6 +66,7 @@ class Pull:
         """How each delivery ended, once that is durable."""
         for outcome in outcomes:
             check(outcome.publish)
+            refuse_reserved(outcome.publish)
             if outcome.publish and outcome.verdict == "retry":
                 raise InvalidInput("an event that is to be tried again has no consequences yet")
             if outcome.publish and self.feed.desk.checks is not None:

@@ -35,7 +35,8 @@ class Commit:
     def publish(self, *events: Event) -> None:
         """Publish follow-up events with it. Raises InvalidInput for one that could not be published.
 
-        Data that do not fit the schema of their type make the handling fail once the handler has returned.
+        Data that do not fit the schema of their type, and types in which the house tells of itself, make the handling
+        fail once the handler has returned.
         """
         self._open()
         check(events)

@@ -15,6 +15,7 @@ import msgspec
 from ...core.clock import Clock
 from ...core.context import Context, Rights, Trace
 from ...core.errors import InvalidInput, Misconfigured
+from ..checking import refuse_reserved
 from ..contract import Commit, Event, HandlerSpec, check
 from ..packing import Packet, who_of
 from .buffer import Item
@@ -84,7 +85,10 @@ class Call:
         self._waits = inspect.iscoroutinefunction(spec.function)
 
     async def __call__(self, ctx: Context, items: Sequence[Item], commit: Commit) -> None:
-        """Run the handler within its seconds; what it returns is in `commit`. Raises what it raises, InvalidInput."""
+        """Run the handler within its seconds; what it returns is in `commit`.
+
+        Raises what it raises, InvalidInput, NotAllowed.
+        """
         given = [self._read(item.packet) for item in items]
         argument = given if self.spec.batch > 1 else given[0]
         if self._waits:
@@ -96,6 +100,7 @@ class Call:
             check(events)
             commit.events += events
         commit.close()
+        refuse_reserved(commit.events)
 
     async def _in_thread(self, ctx: Context, argument: Any, commit: Commit) -> object:
         async with asyncio.timeout(self.spec.seconds):
