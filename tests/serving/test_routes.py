@@ -71,7 +71,7 @@ async def test_one_instance_is_answered_flat(
     response = await post(client, {"model_id": "churn", "features": customer})
     answer = response.json()
     assert response.status_code == 200
-    assert 0 < answer.pop("latency_ms") < 5000
+    assert answer.pop("latency_ms") > 0
     assert answer == {
         "request_id": ctx.request_id,
         "trace_id": ctx.trace.trace_id,

@@ -213,11 +213,11 @@ def two_processes(data: Path, folder: Path, start: Callable[..., Running]) -> Ru
 def system(request: pytest.FixtureRequest, data: Path, tmp_path: Path, start: Callable[..., Running]) -> Running:
     """The running example, placed as one process and as two."""
     running = start(data) if request.param == "one" else two_processes(data, tmp_path, start)
-    wait_until(lambda: running.predict().json.get("served_by") == "primary", 60)
+    wait_until(lambda: running.predict().json.get("served_by") == "primary")
     return running
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Return as soon as the condition holds; fail after so many seconds."""
     ends = time.monotonic() + seconds
     while not condition():
@@ -226,7 +226,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], bool], float], None]:
+def until() -> Callable[[Callable[[], bool]], None]:
     return wait_until
 
 

@@ -40,7 +40,7 @@ class Series:
     file: Path
     chance: random.Random
     start: Callable[..., Any]
-    until: Callable[[Callable[[], bool], float], None]
+    until: Callable[[Callable[[], bool]], None]
     running: Any = None
     seconds_to_start: list[float] = field(default_factory=list)
     working: dict[str, str] = field(default_factory=dict)
@@ -204,7 +204,7 @@ def one_kill(series: Series, kind: str) -> None:
         moment = series.chance.uniform(0, 1.3 * series.seconds_to_train)
     else:
         reached, moment = series.acknowledged + series.chance.randrange(12), series.chance.random() * 0.05
-        series.until(lambda: series.acknowledged >= reached or not any(each.thread.is_alive() for each in clients), 60)
+        series.until(lambda: series.acknowledged >= reached or not any(each.thread.is_alive() for each in clients))
     # No condition is waited for: this is the random moment.
     time.sleep(moment)
     series.running.process.send_signal(signal.SIGKILL)
@@ -217,7 +217,7 @@ def one_kill(series: Series, kind: str) -> None:
     series.running.process.wait()
     for client in clients:
         client.join()
-    series.until(lambda: not workers(series.data), 30)
+    series.until(lambda: not workers(series.data))
 
 
 def end_beside(series: Series, beside: subprocess.Popen[bytes]) -> None:
@@ -258,7 +258,7 @@ def check(series: Series, kind: str, *, all_of_it: bool) -> None:
     report = series.tell("POST", "/v1/audit/verify")
     assert report["ok"], report["faults"]
     present = production(series)
-    series.until(lambda: served(series, MODEL) == present, 20)
+    series.until(lambda: served(series, MODEL) == present)
     listed = {each["version"] for each in versions(series)}
     # A version never changes, so what has been loaded once is loaded again at the end only.
     for version in listed - (set() if all_of_it else series.checked):

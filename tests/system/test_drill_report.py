@@ -60,7 +60,7 @@ def test_the_whole_ladder_falls_and_recovers_without_a_failed_call(
     drills = system.ask("GET", "/v1/serving/drills").json["data"]
     # One drill in the first phase, two in the second, three in the third.
     assert sorted(each["rung"] for each in drills) == [*["primary"] * 3, "rule", *["simple"] * 2]
-    until(lambda: system.predict(FEATURES).json["served_by"] == "primary", 60)
+    until(lambda: system.predict(FEATURES).json["served_by"] == "primary")
 
 
 def test_a_report_that_may_not_drill_says_so_and_draws_nothing(

@@ -56,9 +56,9 @@ def test_a_request_that_runs_when_the_signal_comes_is_answered(
     ask = {"model_id": "slow", "features": {"number": 3}}
     client = threading.Thread(target=lambda: answers.append(running.ask("POST", "/v1/predictions", ask)))
     client.start()
-    until(lambda: (tmp_path / "begun").exists(), 30)
+    until(lambda: (tmp_path / "begun").exists())
     running.process.send_signal(getattr(signal, name))
-    until(lambda: refuses(running), 30)
+    until(lambda: refuses(running))
     assert running.process.poll() is None
     (tmp_path / "go").touch()
     client.join()
@@ -117,7 +117,7 @@ def test_a_start_that_is_stopped_while_it_trains_ends_in_order(
         for line in process.stderr:
             if "training" in line:
                 break
-        until(lambda: bool(workers(process.pid)), 60)
+        until(lambda: bool(workers(process.pid)))
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
@@ -166,12 +166,12 @@ def test_two_servers_on_one_folder_serve_as_one_system(
         thread.join()
     assert errors == []
     assert second.ask("DELETE", f"/v1/keys/{made['id']}").status == 200
-    until(lambda: first.predict(key=made["secret"]).status == 401, 2)
+    until(lambda: first.predict(key=made["secret"]).status == 401)
     promoted = first.ask(
         "POST", f"/v1/models/{MODEL}/promotions", {"version": "1.0.0", "to": "staging", "evidence": "x"}
     )
     assert promoted.status in (200, 201), promoted.content
-    until(lambda: second.ask("GET", f"/v1/serving/models/{MODEL}").json["stage"] == "staging", 10)
+    until(lambda: second.ask("GET", f"/v1/serving/models/{MODEL}").json["stage"] == "staging")
     assert first.stop() == 0
     assert second.predict().status == 200
     assert second.stop() == 0

@@ -67,14 +67,14 @@ def test_promotion_swaps_the_version_without_a_failed_request(
             "POST", f"/v1/models/{MODEL}/promotions", {"version": new, "to": "production", "evidence": "better AUC"}
         )
         assert done.status in (200, 201), done.content
-        until(lambda: system.predict().json["model_version"] == new, 20)
+        until(lambda: system.predict().json["model_version"] == new)
         old = system.ask(
             "POST", f"/v1/models/{MODEL}/promotions", {"version": "1.0.0", "to": "production", "evidence": "x"}
         )
         assert old.status in (200, 201), old.content
-        until(lambda: system.predict().json["model_version"] == "1.0.0", 20)
+        until(lambda: system.predict().json["model_version"] == "1.0.0")
         assert system.ask("POST", f"/v1/models/{MODEL}/rollback", {"reason": "drill"}).status == 200
-        until(lambda: system.predict().json["model_version"] == new, 20)
+        until(lambda: system.predict().json["model_version"] == new)
     finally:
         stop.set()
         worker.join()
@@ -107,7 +107,7 @@ def test_every_request_is_in_the_ledger_and_every_effect_in_the_audit_log(
         found = {row["request_id"]: row for row in rows}
         return all(found.get(one, {}).get("rung") == "primary" for one in asked)
 
-    until(all_there, 10)
+    until(all_there)
     made = system.ask("POST", "/v1/keys", {"name": "reader", "roles": ["viewer"]})
     assert made.status == 201
     events = system.ask("GET", "/v1/audit/events").json

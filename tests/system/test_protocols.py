@@ -263,7 +263,7 @@ async def test_our_async_client_batches(running: Any) -> None:
 
 
 def test_a_server_that_is_gone_is_unavailable(running: Any) -> None:
-    with Client("http://127.0.0.1:9", running.key, timeout=2) as client, pytest.raises(Unavailable):
+    with Client("http://127.0.0.1:9", running.key, timeout=60) as client, pytest.raises(Unavailable):
         client.predict(MODEL, FEATURES)
 
 
@@ -316,7 +316,7 @@ def test_everything_speaks_tls_where_http_does(secured: tuple[Any, Path]) -> Non
         assert client.predict(MODEL, FEATURES, into=Risk).served_by == "primary"
     with Client(url, running.key, authority=ssl.create_default_context(cafile=str(authority))) as client:
         assert client.predict(MODEL, FEATURES).served_by == "primary"
-    with Client(url, running.key, timeout=2) as client, pytest.raises(Unavailable):
+    with Client(url, running.key, timeout=60) as client, pytest.raises(Unavailable):
         client.predict(MODEL, FEATURES)
     module = pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc] is not installed")
     address = running.grpc.replace("127.0.0.1", "localhost")

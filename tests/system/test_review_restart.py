@@ -51,7 +51,7 @@ def _survives(
     for _ in range(kills):
         waiting = threading.Thread(target=_ask, args=(running,), daemon=True)
         waiting.start()
-        until(lambda running=running: len(_open(running, reviewer)) == 2, 60)
+        until(lambda running=running: len(_open(running, reviewer)) == 2)
         os.kill(running.process.pid, signal.SIGKILL)
         running.process.wait()
         waiting.join(60)
@@ -69,7 +69,7 @@ def _survives(
         assert settled.status == 200, settled.content
     again.join(60)
     assert answers[0]["state"] == "decided" and answers[0]["value"]["amount"] == 1_000
-    until(lambda: running.ask("GET", f"/v1/runs/{run}").json["status"] == "done", 60)
+    until(lambda: running.ask("GET", f"/v1/runs/{run}").json["status"] == "done")
     output = running.ask("GET", f"/v1/runs/{run}").json["output"]
     assert (output["by"], output["offer"]["amount"]) == ("people", 1_000)
     running.stop()

@@ -134,12 +134,12 @@ async def test_a_call_has_a_caller_a_deadline_and_a_ledger_row() -> None:
     house, service = House(), Service()
     async with serving(house, service, seconds=60) as channel:
         trace = "ab" * 16
-        assert await ask(channel, metadata=(*GOOD, ("traceparent", f"00-{trace}-{'cd' * 8}-01")), timeout=5) == b"HI"
+        assert await ask(channel, metadata=(*GOOD, ("traceparent", f"00-{trace}-{'cd' * 8}-01")), timeout=30) == b"HI"
         [ctx], [row] = service.seen, house.rows
         assert (ctx.tenant, ctx.principal, ctx.trace.trace_id, ctx.request_id) == ("acme", "ada", trace, row.request_id)
         assert ctx.deadline is not None
         # gRPC rounds a time limit up to its next coarser unit.
-        assert 0 < ctx.deadline - SystemClock().monotonic() <= 5.5
+        assert 0 < ctx.deadline - SystemClock().monotonic() <= 33
         assert (row.tenant, row.principal, row.route) == ("acme", "ada", "GRPC /test.Test/Ask")
         assert (row.status, row.outcome, row.subject) == (200, "ok", "thing")
         await ask(channel)
@@ -269,7 +269,7 @@ async def test_it_speaks_tls_with_its_certificate_and_nothing_else(tmp_path: Pat
     async with grpc.aio.secure_channel(f"localhost:{server.port}", trusting) as channel:
         assert await ask(channel) == b"HI"
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        assert (await status(ask(channel, timeout=5)))[0] is grpc.StatusCode.UNAVAILABLE
+        assert (await status(ask(channel, timeout=60)))[0] is grpc.StatusCode.UNAVAILABLE
     await server.stop(0)
 
 

@@ -38,7 +38,7 @@ async def push(features: FeatureService, clock: FakeClock, *keys: str, ctx: Cont
 
 
 async def taken(news: AsyncIterator[Written]) -> Written:
-    return await asyncio.wait_for(anext(news), 5)
+    return await asyncio.wait_for(anext(news), 60)
 
 
 @asynccontextmanager

@@ -247,7 +247,7 @@ async def test_an_interrupted_job_is_cancelled_at_once(bench: Bench) -> None:
 
 
 async def ended(service: BatchService, job: str) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (found := await service.show(ADA, job)).state in ("queued", "running", "cancelling"):
             await asyncio.sleep(0.01)
     return found
@@ -265,7 +265,7 @@ async def test_a_submitted_job_is_worked_off_in_the_background(bench: Bench) -> 
 async def test_a_process_that_starts_takes_up_what_another_one_left(bench: Bench) -> None:
     write_parquet(bench.files / "in.parquet", rows(2000))
     job = await bench.service.submit(ADA, MODEL, bench.order("in.parquet"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await bench.service.show(ADA, job.id)).chunks < 2:
             await asyncio.sleep(0.005)
     await bench.service.stop()

@@ -66,7 +66,7 @@ async def test_a_job_is_queued_and_ends_with_its_report(bench: Bench, client: ht
     queued = await client.post("/v1/serving/batches", json=body(bench))
     assert queued.status_code == 202
     job = queued.json()["id"]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (shown := (await client.get(f"/v1/serving/batches/{job}")).json())["state"] != "done":
             await asyncio.sleep(0.01)
     assert (shown["rows"], shown["version"], shown["report"]["predicted"]) == (250, "1.0.0", 250)

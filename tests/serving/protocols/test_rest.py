@@ -82,7 +82,7 @@ async def test_a_time_limit_of_the_request_is_the_callers_deadline(
     before = time.monotonic()
     for parameters in ({"timeout": 2_000_000}, {}):
         assert (await infer(client, parameters=parameters)).status_code == 200
-    assert seen[0] - before == pytest.approx(2, abs=1)
+    assert before + 2 <= seen[0] <= time.monotonic() + 2
     assert seen[1] is None
 
 

@@ -54,7 +54,7 @@ async def check(serving: Serving, registry: Registry, audit: Audit, ctx: Any) ->
 
 async def settled(serving: Serving, ctx: Any) -> str:
     """The newest rollout's end, reached by itself under calls."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             for _ in range(5):
                 # Calls are split by their ids.

@@ -286,7 +286,7 @@ async def test_too_many_calls_are_told_when_to_come_back_over_http(start: Any) -
                     await asyncio.sleep(0)
 
         first = asyncio.create_task(ask(1))
-        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(begun.wait(), 60)
         second = asyncio.create_task(ask(2))
         await waiting(1)
         refused = await ask(3)
