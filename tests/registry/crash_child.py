@@ -20,7 +20,7 @@ from stanchion.registry.packages import Packages
 from stanchion.registry.seal import Seal
 from stanchion.registry.service import RegistryService
 from stanchion.registry.watching import Watch
-from stanchion.testing.registry import ADA, BOB, draft
+from stanchion.testing.registry_cases import ADA, BOB, draft
 
 
 def tell(*words: str) -> None:

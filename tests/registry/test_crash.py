@@ -21,7 +21,7 @@ from stanchion.registry.seal import Seal
 from stanchion.registry.service import RegistryService
 from stanchion.registry.watching import Watch
 from stanchion.testing.clock import FakeClock
-from stanchion.testing.registry import ADA
+from stanchion.testing.registry_cases import ADA
 
 KILLS = [10, pytest.param(200, marks=pytest.mark.soak)]
 CHILD = Path(__file__).with_name("crash_child.py")

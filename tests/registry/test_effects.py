@@ -13,7 +13,7 @@ from stanchion.core.errors import NotAllowed
 from stanchion.core.storage import Journal
 from stanchion.core.storage.open import open_database
 from stanchion.registry.backends.tables import SCHEMA
-from stanchion.testing.registry import ADA, BOB, FILES, draft
+from stanchion.testing.registry_cases import ADA, BOB, FILES, draft
 
 
 class Told(Journal):

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from stanchion.core.context import Context
 from stanchion.core.errors import Conflict, InvalidInput, NotAllowed, NotFound, StanchionError
 from stanchion.registry.service import RegistryService
-from stanchion.testing.registry import ADA, BOB, FILES, STRANGER, draft
+from stanchion.testing.registry_cases import ADA, BOB, FILES, STRANGER, draft
 
 T = TypeVar("T")
 EXAMPLES = [12, pytest.param(200, marks=pytest.mark.soak)]

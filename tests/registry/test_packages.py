@@ -10,7 +10,7 @@ import pytest
 from stanchion.core.errors import InvalidInput, NotFound, PayloadTooLarge, Unavailable
 from stanchion.core.storage.blobs.memory import MemoryBlobs
 from stanchion.registry import Draft
-from stanchion.testing.registry import ADA, FILES, STRANGER, draft
+from stanchion.testing.registry_cases import ADA, FILES, STRANGER, draft
 
 
 class BrokenBlobs(MemoryBlobs):

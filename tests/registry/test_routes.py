@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from stanchion.core.errors import StanchionError
 from stanchion.core.http.routes import CONTEXT
 from stanchion.registry.module import MODULE
-from stanchion.testing.registry import ADA, BOB, FILES, draft
+from stanchion.testing.registry_cases import ADA, BOB, FILES, draft
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from stanchion.registry.backends.tables import versions
 from stanchion.registry.manifest import digest
 from stanchion.registry.packages import blob_name
 from stanchion.registry.seal import Seal
-from stanchion.testing.registry import ADA, FILES, STRANGER, draft
+from stanchion.testing.registry_cases import ADA, FILES, STRANGER, draft
 
 
 async def edit(bench: Any, values: dict[str, object], *conditions: Any) -> None:

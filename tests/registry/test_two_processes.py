@@ -11,7 +11,7 @@ import pytest
 
 from stanchion.core.storage.open import open_blobs, open_database
 from stanchion.registry.backends.tables import SCHEMA
-from stanchion.testing.registry import ADA, FILES, draft
+from stanchion.testing.registry_cases import ADA, FILES, draft
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

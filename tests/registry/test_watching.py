@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stanchion.core.errors import InvalidInput, Unavailable
-from stanchion.testing.registry import ADA, FILES, draft
+from stanchion.testing.registry_cases import ADA, FILES, draft
 
 
 async def test_another_process_s_change_is_seen_by_polling(bench: Any) -> None:

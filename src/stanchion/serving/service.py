@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..core.clock import Clock
 from ..core.context import Context
-from ..core.errors import Misconfigured, Unavailable
-from ..core.resilience import BreakerView
+from ..core.errors import Unavailable
 from ..core.storage import Database
 from ..core.telemetry.metrics import Metrics
 from ..core.values import Json
 from ..features import Features
 from ..registry import Registry
 from .batch.service import BatchService
-from .caching.answers import ResponseCache
-from .caching.following import FeatureFollower
 from .contract import (
     Advice,
     BatchJob,
@@ -39,18 +36,14 @@ from .contract import (
     SidecarReport,
     Truth,
 )
-from .contract.graphs import check_circles, members_of
 from .contract.predictions import PLAIN
 from .contract.repository import InferRequest, InferResponse, ModelMetadata, ModelState
 from .drill.faults import Faults
 from .follow import Backoff, Follower
 from .inferring import Inferring
 from .journal.desk import JournalDesk
-from .journal.fed import fed_back
-from .journal.journal import Journal
-from .kept import KeptAnswers
-from .loaded import Engine
-from .memory import Memory, MemoryLimits, Watchers
+from .memory import Memory, MemoryLimits
+from .parts import Planned, check, engine_of, follower_of, watchers_of
 from .people import People
 from .pool import Pool
 from .ports import Runtime
@@ -62,25 +55,6 @@ from .shelf import Limits, Shelf
 from .sidecar.service import Predict, SidecarService
 from .sources import Secrets, Sources
 from .traffic import Traffic
-
-# The fields that every answer over HTTP has beside those of the model's own output.
-RESERVED = frozenset(
-    {
-        "request_id",
-        "trace_id",
-        "model_id",
-        "model_version",
-        "served_by",
-        "latency_ms",
-        "predictions",
-        "arm",
-        "timing_ms",
-        "review",
-        "review_item",
-        "overruled_by",
-        "age_seconds",
-    }
-)
 
 
 class ServingService(Serving):
@@ -112,11 +86,11 @@ class ServingService(Serving):
         journal: JournalDesk | None = None,
         sidecars: Callable[[Predict], SidecarService] | None = None,
     ) -> None:
-        _check(specs, people)
+        check(specs, people)
         faults, board = Faults(clock), Board()
         self._sources = Sources(clock=clock, pool=pool, secrets=secrets, nested=self._nested)
         engine = replace(
-            _engine(clock, pool, metrics, faults, self._sources),
+            engine_of(clock, pool, metrics, faults, self._sources),
             inline_seconds=inline_seconds,
             slow_timeout=slow_timeout,
             features=features,
@@ -124,7 +98,7 @@ class ServingService(Serving):
         )
         self._people = people
         self._pool = pool
-        self._memory = Memory(clock, memory, _watchers(metrics))
+        self._memory = Memory(clock, memory, watchers_of(metrics))
         self._shelf = Shelf(
             specs=specs,
             registry=registry,
@@ -138,9 +112,9 @@ class ServingService(Serving):
         self._journal = journal
         kept = None if journal is None else journal.journal
         self._predicting = Predicting(self._shelf, traffic=traffic or board, journal=kept)
-        self._changes = _follower(specs, features, self._shelf)
+        self._changes = follower_of(specs, features, self._shelf)
         self._inferring = Inferring(self._shelf, self._predicting, self._memory, traffic or board)
-        plan = _Planned(registry, self._shelf, board, faults, self._predicting.beside, clock, tenant, metrics)
+        plan = Planned(registry, self._shelf, board, faults, self._predicting.beside, clock, tenant, metrics)
         self._releases = None if database is None else plan.releases(database, specs, development, releases, kept)
         self._batches = batches
         self._sidecars = None if sidecars is None else sidecars(self._nested)
@@ -335,101 +309,3 @@ class ServingService(Serving):
 
     async def cancel_batch(self, ctx: Context, job: str) -> BatchJob:
         return await self._batching.cancel(ctx, job)
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """What rollouts and drills stand on."""
-
-    registry: Registry
-    shelf: Shelf
-    board: Board
-    faults: Faults
-    ask: Callable[..., Awaitable[Predictions]]
-    clock: Clock
-    tenant: str
-    metrics: Metrics
-
-    def releases(
-        self,
-        database: Database,
-        specs: Sequence[ServedSpec],
-        development: bool,
-        limits: ReleaseLimits | None,
-        kept: Journal | None,
-    ) -> Releases:
-        """Rollouts and drills that are kept in the database."""
-        return Releases(
-            database=database,
-            registry=self.registry,
-            holder=self.shelf,
-            board=self.board,
-            faults=self.faults,
-            ask=self.ask,
-            clock=self.clock,
-            development=development,
-            limits=limits or ReleaseLimits(),
-            tenant=self.tenant,
-            metrics=self.metrics,
-            plans={spec.name: spec.options.rollout for spec in specs if spec.options.rollout is not None},
-            outcomes=None if kept is None else fed_back(kept),
-        )
-
-
-def _engine(clock: Clock, pool: Pool, metrics: Metrics, faults: Faults, sources: Sources) -> Engine:
-    """What every loaded version shares, with its figures going to the metrics."""
-
-    def show(view: BreakerView) -> None:
-        metrics.breakers.set(view.share / 100, view.name)
-
-    return Engine(
-        clock,
-        pool,
-        inline_seconds=0.001,
-        slow_timeout=5.0,
-        on_breaker=show,
-        on_served=metrics.rungs.inc,
-        faults=faults,
-        kept=KeptAnswers(clock),
-        sources=sources,
-        on_cache=metrics.cache.inc,
-    )
-
-
-def _watchers(metrics: Metrics) -> Watchers:
-    loads = metrics.histogram("stanchion_model_load_seconds", "Time to bring a model into memory", ("model",))
-    held = metrics.gauge("stanchion_model_bytes", "Memory that the graphs of a model were measured to take", ("model",))
-    unloads = metrics.counter("stanchion_model_unloads_total", "Models taken out of memory", ("model", "reason"))
-    return Watchers(
-        on_load=lambda model, seconds: loads.observe(seconds, model),
-        on_bytes=lambda model, size: held.set(size, model),
-        on_unload=lambda model, reason: unloads.inc(model, reason),
-    )
-
-
-def _follower(specs: Sequence[ServedSpec], features: Features | None, shelf: Shelf) -> FeatureFollower | None:
-    """What empties caches over features, where a model declares both."""
-    if features is None or not any(spec.options.cache and spec.options.features for spec in specs):
-        return None
-
-    def caches() -> list[ResponseCache]:
-        declared = [loaded.declared for loaded, _ in shelf.held(shelf.owner) if loaded.declared is not None]
-        return [each.cache for each in declared if each.cache is not None and each.enricher is not None]
-
-    return FeatureFollower(features, shelf.owner, caches)
-
-
-def _check(specs: Sequence[ServedSpec], people: People | None) -> None:
-    names = [spec.name for spec in specs]
-    if len(set(names)) < len(names):
-        raise Misconfigured(f"a served model is declared twice: {', '.join(sorted(names))}")
-    for spec in specs:
-        if people is None and spec.options.asks_people:
-            raise Misconfigured(
-                f"{spec.name} asks people, but this system has no reviews",
-                next_step="Enable the module `review`, or say where it is in [place.review].",
-            )
-        taken = RESERVED & set(spec.output.model_fields)
-        if taken:
-            raise Misconfigured(f"the output of {spec.name} has the field {min(taken)}, which every answer has already")
-    check_circles({spec.name: members_of(spec.source) for spec in specs})

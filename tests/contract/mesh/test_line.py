@@ -15,7 +15,7 @@ from stanchion.core.errors import DeadlineExceeded, NotAllowed
 from stanchion.core.security.contract import Audit, Keys
 from stanchion.core.telemetry.contract import Observatory
 from stanchion.registry import Registry
-from stanchion.testing.registry import ADA, FILES, draft
+from stanchion.testing.registry_cases import ADA, FILES, draft
 
 pytestmark = pytest.mark.parametrize("way", ["far-embedded"], indirect=True)
 

@@ -136,3 +136,13 @@ async def open_rig(tmp_path: Path) -> AsyncIterator[Open]:
 @pytest.fixture
 async def rig(open_rig: Open) -> Rig:
     return await open_rig()
+
+
+@pytest.fixture
+async def filled(open_rig: Open) -> Rig:
+    """A log of 300 events in three checkpoints, closed and opened again only to look."""
+    writer = await open_rig()
+    for _ in range(3):
+        await writer.fill(100)
+    await writer.close()
+    return await open_rig(heal=False)

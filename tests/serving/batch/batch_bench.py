@@ -223,3 +223,8 @@ def read(path: str | Path) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
     return found
+
+
+def parts_of(bench: Bench) -> list[str]:
+    """The names of all that lies in the folder."""
+    return sorted(p.name for p in bench.files.iterdir())
