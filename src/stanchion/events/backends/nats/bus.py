@@ -216,7 +216,8 @@ def _fits(frame: tuple[str, str], tenant: str | None, types: Sequence[str]) -> b
 
 
 async def _all(acks: Iterable[Awaitable[PubAck]]) -> list[int]:
-    return [ack.seq for ack in await asyncio.wait_for(asyncio.gather(*acks), SECONDS)]
+    async with asyncio.timeout(SECONDS):
+        return [ack.seq for ack in await asyncio.gather(*acks)]
 
 
 @asynccontextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 import nats
 import nats.errors
@@ -14,6 +15,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, ConsumerInfo, PubAck, RetentionPolicy, StorageType, StreamConfig, StreamState
 
 from ....core.errors import Misconfigured, Unavailable
+from ....core.tasks import end_tasks
 
 SECONDS = 10.0
 """After which a server that says nothing is taken for unavailable."""
@@ -53,7 +55,7 @@ class Connection:
             self.client = Client()
         self._tried = True
         try:
-            await asyncio.wait_for(
+            await _ended(
                 self.client.connect(
                     self._servers,
                     name=f"stanchion {self.stream}",
@@ -139,7 +141,7 @@ class Connection:
     async def close(self) -> None:
         """Leave."""
         with suppress(nats.errors.Error, OSError, TimeoutError):
-            await asyncio.wait_for(self.client.close(), SECONDS)
+            await _ended(self.client.close(), SECONDS)
 
     async def _make_stream(self, js: JetStreamContext) -> None:
         try:
@@ -171,3 +173,16 @@ class Connection:
                 f"the stream {self.stream} would lose events: it has {', '.join(drops)}",
                 next_step="Give the bus a stream without limits, on disk; it removes handled events itself.",
             )
+
+
+async def _ended(work: Coroutine[Any, Any, None], seconds: float) -> None:
+    """Return when it has. Raises TimeoutError after so many seconds, though the client swallowed its cancellation:
+    from then on it would try to connect for ever."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    finally:
+        await end_tasks(task)
+    if task.cancelled():
+        raise TimeoutError
+    task.result()
