@@ -194,9 +194,9 @@ async def test_a_slot_that_was_begun_to_be_left_is_worked_on_again_when_its_shar
             c.execute(text("UPDATE events_slots SET holder = '' WHERE holder = 'zzz'"))
 
         await database.write(CTX, join)
-        await asyncio.sleep(0.8)
+        await eventually(lambda: events.consumers(caller()), lambda found: found[0].holders == 2)
         await database.write(CTX, end)
-        await asyncio.sleep(0.8)
+        await eventually(lambda: events.consumers(caller()), lambda found: found[0].holders == 1)
         released.set()
 
         async def look() -> Sequence[int]:

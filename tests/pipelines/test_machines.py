@@ -28,7 +28,8 @@ from stanchion.system.house import House
 
 SYSTEM = Path(__file__).with_name("machines.py")
 CTX = Context("default", "user:ada", Rights(roles=frozenset({"admin"})))
-LEASE = 2.0
+LEASE = 6.0
+"""Longer than a worker that lives may have to wait for its turn: else the others take its runs too."""
 SLOW = 40.0
 """Seconds that a slow machine may need besides what is declared: a worker's threads have to be given their turn."""
 RUNS, ROOM = 6, 3
