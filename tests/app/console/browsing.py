@@ -62,6 +62,12 @@ def ready(page: Any) -> None:
     page.wait_for_function("document.readyState === 'complete'")
 
 
+def arrived(page: Any, address: str) -> None:
+    """Wait for a page that a key or a click leads to, and for its scripts, which hear the next key."""
+    page.wait_for_url(address)
+    ready(page)
+
+
 def until(met: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not met():
@@ -90,6 +96,7 @@ def axe() -> str:
 def page_on(browser: Any, url: str, **options: Any) -> Iterator[Any]:
     """A page that fails its test if a request leaves the origin, a script fails or the policy is broken."""
     context = browser.new_context(**options)
+    context.set_default_timeout(120_000)
     page = context.new_page()
     wrong: list[str] = []
     origin = urlsplit(url).netloc

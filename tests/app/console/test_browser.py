@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.app.console.browsing import MARKS, faults, page_on, pumped, serving, until
+from tests.app.console.browsing import MARKS, arrived, faults, page_on, pumped, serving, until
 from tests.app.console.fake_batches import job_id, sample_job
 
 pytestmark = MARKS
@@ -117,7 +117,7 @@ def test_letters_lead_to_pages_and_rows(browser: Any, site: str) -> None:
         ):
             page.keyboard.press("g")
             page.keyboard.press(letter)
-            page.wait_for_url(f"**{path}")
+            arrived(page, f"**{path}")
         page.keyboard.press("j")
         page.keyboard.press("j")
         page.keyboard.press("ArrowDown")
@@ -126,7 +126,7 @@ def test_letters_lead_to_pages_and_rows(browser: Any, site: str) -> None:
         assert second.evaluate("link => link === document.activeElement")
         address = second.get_attribute("href")
         page.keyboard.press("Enter")
-        page.wait_for_url(f"**{address}")
+        arrived(page, f"**{address}")
         page.keyboard.press("/")
         assert page.locator("#search").evaluate("field => field === document.activeElement")
         page.keyboard.type("gm/?")

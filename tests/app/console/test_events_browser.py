@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.app.console.browsing import MARKS, faults, page_on, ready, serving
+from tests.app.console.browsing import MARKS, arrived, faults, page_on, serving
 from tests.app.console.fake_catalogue import UPLOADED, envelope, version
 
 HOME = "/console/events"
@@ -18,10 +18,9 @@ def test_events_are_walked_and_opened_by_keyboard_and_new_ones_appear(browser: A
         page.goto(f"{url}/console/")
         page.keyboard.press("g")
         page.keyboard.press("p")
-        page.wait_for_url("**/console/pipelines")
+        arrived(page, "**/console/pipelines")
         page.get_by_role("link", name="Events", exact=True).press("Enter")
-        page.wait_for_url(f"**{HOME}/recent")
-        ready(page)
+        arrived(page, f"**{HOME}/recent")
         page.evaluate("window.stays = true")
         page.keyboard.press("j")
         world.doors.events.held.insert(0, envelope(7, "order.placed"))
@@ -31,7 +30,7 @@ def test_events_are_walked_and_opened_by_keyboard_and_new_ones_appear(browser: A
         focused = page.evaluate("document.activeElement.dataset.key")
         assert focused == "17.1", "who walks the rows stays where they are"
         page.keyboard.press("Enter")
-        page.wait_for_url(f"**{HOME}/recent/17.1")
+        arrived(page, f"**{HOME}/recent/17.1")
         page.get_by_text("<i>secret</i>.pdf").wait_for()
         assert faults(page, axe) == []
 
@@ -44,8 +43,7 @@ def test_a_new_version_of_a_schema_appears_and_a_change_is_judged_by_keyboard(
         page.clock.install()
         page.goto(f"{url}{HOME}/schemas")
         page.get_by_role("link", name=UPLOADED, exact=True).press("Enter")
-        page.wait_for_url(f"**{HOME}/schemas/{UPLOADED}")
-        ready(page)
+        arrived(page, f"**{HOME}/schemas/{UPLOADED}")
         world.doors.events.versions.append(version(3, {"type": "object"}))
         page.clock.run_for(6000)
         page.get_by_role("link", name="Version 3", exact=True).wait_for()

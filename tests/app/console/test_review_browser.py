@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from stanchion.review import Submission
-from tests.app.console.browsing import MARKS, faults, page_on, pumped, ready, serving, until
+from tests.app.console.browsing import MARKS, arrived, faults, page_on, pumped, ready, serving, until
 from tests.app.console.fake_reviews import REASONS, FakeReviews, sample_item
 
 HOME = "/console/review"
@@ -23,24 +23,24 @@ def test_a_queue_is_worked_off_by_keyboard_alone_without_a_reload(browser: Any, 
         page.goto(f"{url}/console/")
         page.keyboard.press("g")
         page.keyboard.press("r")
-        page.wait_for_url(f"**{HOME}")
+        arrived(page, f"**{HOME}")
         page.keyboard.press("j")
         page.keyboard.press("Enter")
-        page.wait_for_url(f"**{HOME}/rv_0000")
+        arrived(page, f"**{HOME}/rv_0000")
         page.evaluate("window.stays = true")
         page.keyboard.press("a")
-        page.wait_for_url(f"**{HOME}/rv_0001")
+        arrived(page, f"**{HOME}/rv_0001")
         page.get_by_text("Refund of order 0: approved. Nobody has heard of it yet.").wait_for()
         assert page.evaluate("document.activeElement.tagName") == "H1", "what is new is where one reads on"
         page.keyboard.press("e")
         page.keyboard.press("Control+A")
         page.keyboard.type('{"refund": true, "amount": 12.5}')
         page.keyboard.press("Control+Enter")
-        page.wait_for_url(f"**{HOME}/rv_0002")
+        arrived(page, f"**{HOME}/rv_0002")
         assert page.evaluate("window.stays"), "no page was loaded anew"
         assert faults(page, axe) == []
         page.keyboard.press("r")
-        page.wait_for_url(f"**{HOME}?*")
+        arrived(page, f"**{HOME}?*")
         page.get_by_text("Nothing more is open that you could decide.").wait_for()
         assert [(each.item, each.verdict, each.value) for each in decided(world)] == [
             ("rv_0000", "approve", None),
@@ -48,7 +48,7 @@ def test_a_queue_is_worked_off_by_keyboard_alone_without_a_reload(browser: Any, 
             ("rv_0002", "reject", None),
         ]
         page.keyboard.press("u")
-        page.wait_for_url(f"**{HOME}/rv_0002")
+        arrived(page, f"**{HOME}/rv_0002")
         assert ("undo", "rv_0002") in world.doors.reviews.asked
 
 
@@ -62,7 +62,7 @@ def test_a_reason_that_is_demanded_is_asked_for_before_anything_is_sent(browser:
         page.keyboard.type("no-r")
         page.keyboard.press("Escape")
         page.keyboard.press("r")
-        page.wait_for_url(f"**{HOME}/rv_0001")
+        arrived(page, f"**{HOME}/rv_0001")
         assert [each.reason for each in decided(world)] == ["no-receipt"]
 
 
@@ -72,8 +72,7 @@ def test_the_lease_is_kept_while_the_page_is_open_and_its_end_is_told(browser: A
         page.clock.install()
         page.goto(f"{url}{HOME}")
         page.get_by_role("button", name="Take the next item").press("Enter")
-        page.wait_for_url(f"**{HOME}/rv_0000")
-        ready(page)
+        arrived(page, f"**{HOME}/rv_0000")
         for beats in (1, 2):
             page.clock.run_for(61_000)
             until(lambda beats=beats: pumped(page) and world.doors.reviews.asked.count(beat) >= beats)
@@ -116,9 +115,9 @@ def test_the_badge_follows_the_queue_and_j_passes_an_item_by(browser: Any, make_
         page.clock.run_for(6000)
         page.locator(".badge-number", has_text="4").wait_for()
         page.keyboard.press("j")
-        page.wait_for_url(f"**{HOME}/rv_0001")
+        arrived(page, f"**{HOME}/rv_0001")
         page.keyboard.press("k")
-        page.wait_for_url(f"**{HOME}/rv_0000")
+        arrived(page, f"**{HOME}/rv_0000")
         world.doors.reviews.of = {k: replace(v, status="decided") for k, v in world.doors.reviews.of.items()}
         page.clock.run_for(6000)
         page.locator(".badge-number").wait_for(state="detached")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from stanchion.events import Selection
-from tests.app.console.browsing import MARKS, page_on, serving
+from tests.app.console.browsing import MARKS, arrived, page_on, serving
 from tests.app.console.fake_runs import run_id, sample_run
 
 pytestmark = MARKS
@@ -20,10 +20,10 @@ def test_a_run_is_followed_to_its_end_without_a_reload(browser: Any, make_world:
         page.goto(f"{url}/console/")
         page.keyboard.press("g")
         page.keyboard.press("p")
-        page.wait_for_url("**/console/pipelines")
+        arrived(page, "**/console/pipelines")
         page.keyboard.press("j")
         page.keyboard.press("Enter")
-        page.wait_for_url(f"**/runs/{run_id('running')}")
+        arrived(page, f"**/runs/{run_id('running')}")
         page.evaluate("window.stays = true")
         page.locator("summary", has_text="Cancel the run").press("Enter")
         page.get_by_role("checkbox").press("Space")
@@ -48,7 +48,7 @@ def test_a_lag_is_followed_and_dead_letters_are_redriven_by_keyboard(browser: An
         page.clock.run_for(6000)
         page.get_by_label("Behind").get_by_text("4,321").wait_for()
         page.get_by_role("link", name="2", exact=True).press("Enter")
-        page.wait_for_url("**/console/events/dead?consumer=extract")
+        arrived(page, "**/console/events/dead?consumer=extract")
         page.get_by_role("checkbox", name="Choose document.uploaded").nth(1).press("Space")
         page.get_by_role("button", name="Redrive").press("Enter")
         page.get_by_role("status").wait_for()
