@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stanchion.core import tasks
 from stanchion.core.clock import SystemClock, micros
 from stanchion.core.context import Context, Rights
 from stanchion.core.errors import InvalidInput
@@ -232,6 +233,29 @@ async def test_a_stage_that_takes_too_long_is_tried_again_and_fails(database: Da
         done = await ended(service, run.id)
     assert done.error is not None and done.error.code == "deadline_exceeded"
     assert tried == [f"{run.id}/stuck"] * 2
+
+
+async def test_a_stage_that_swallows_its_cancellation_is_ended_in_its_time_all_the_same(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.05)
+    app = Declared()
+
+    @app.stage(timeout=0.05, retry=Retry(attempts=1))
+    async def stubborn(number: int) -> int:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+        return number
+
+    @app.pipeline("late")
+    def late(number: int) -> int:
+        return stubborn(number)
+
+    async with worker(database, app) as service:
+        run = await service.begin(CTX, "late", 1)
+        done = await ended(service, run.id)
+    assert done.error is not None and done.error.code == "deadline_exceeded"
 
 
 async def test_a_pipelines_time_bounds_a_run_with_its_waits(database: Database) -> None:

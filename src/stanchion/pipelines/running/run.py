@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.errors import StanchionError
+from ...core.tasks import end_tasks
 from ..contract import PipelineSpec, RunFault, StageFailed, StageSpec
 from ..ports import NEVER, Cancelled, Claimed, Outcome, Recording, StepRow, Superseded
 from ..values import codec
@@ -172,5 +173,6 @@ class Running:
 
 
 async def _quiet(code: asyncio.Task[Any]) -> None:
-    code.cancel()
-    await asyncio.wait([code], timeout=30)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(30):
+            await end_tasks(code)

@@ -18,6 +18,7 @@ from ...core.clock import Clock, micros
 from ...core.context import Context
 from ...core.errors import DeadlineExceeded, InvalidInput, NotFound, StanchionError
 from ...core.redaction import redact
+from ...core.tasks import end_tasks
 from ..contract import RunFault, StageSpec, Step, enter_run, injections
 from ..gates import bad_row, judged
 from ..ports import BadRow, Claimed, Engine, Kept, Recording, StepRow, Superseded
@@ -134,11 +135,16 @@ class Steps:
 
     async def _called(self, spec: StageSpec, doing: Doing, arguments: Mapping[str, Any], ctx: Context) -> Any:
         given = {**arguments, **_injected(spec.injected, doing, ctx)}
+        if spec.timeout is None:
+            return await self.call(spec.function, given)
+        task = asyncio.create_task(self.call(spec.function, given))
         try:
-            async with asyncio.timeout(spec.timeout):
-                return await self.call(spec.function, given)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"the stage {spec.name} took longer than {spec.timeout} s") from error
+            ended, _ = await asyncio.wait([task], timeout=spec.timeout)
+        finally:
+            await end_tasks(task)
+        if not ended:
+            raise DeadlineExceeded(f"the stage {spec.name} took longer than {spec.timeout} s")
+        return task.result()
 
     async def call(self, function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
         """Call a function outside of the run's own code: on the loop if it is async, else in a thread."""
