@@ -26,10 +26,10 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def at(place: Path, work: Any) -> Any:
+def at(place: Path, work: Any, file: str | None = "system.py") -> Any:
     async def whole() -> Any:
         options = Options(data=place / "data")
-        async with opened(options, file=place / "system.py", only=("events", "review")) as house:
+        async with opened(options, file=place / file if file else None, only=("events", "review")) as house:
             return await work(house, operator(house.settings.tenant))
 
     return asyncio.run(whole())
@@ -75,3 +75,13 @@ def test_an_item_is_erased_once_somebody_has_said_yes(place: Path) -> None:
 
     facts = at(place, told)
     assert {each["erased"]: each["reason"] for each in facts} == {first.id: "request 7", second.id: ""}
+
+
+@pytest.mark.parametrize(("file", "passes"), [("system.py", True), (None, False)])
+def test_time_passes_only_where_the_rules_of_queues_are_known(place: Path, file: str | None, passes: bool) -> None:
+    async def clocks(house: Any, ctx: Context) -> int:
+        await house.start()
+        await house.door(Reviews).items(ctx)
+        return sum(task.get_name() == "review-clock" for task in asyncio.all_tasks())
+
+    assert at(place, clocks, file) == passes

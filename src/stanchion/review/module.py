@@ -72,7 +72,12 @@ async def _made(parts: Parts, settings: ReviewSettings) -> ReviewService:
     specs = {spec.name: spec for spec in parts.declared if isinstance(spec, ReviewSpec)}
     desk = Desk(store, Seals(store, parts.vault), parts.clock, specs, Bell(), settings.link)
     return ReviewService(
-        desk, _notifier(parts, settings), tick_seconds=settings.tick_seconds, poll_seconds=settings.poll_seconds
+        desk,
+        _notifier(parts, settings),
+        tick_seconds=settings.tick_seconds,
+        poll_seconds=settings.poll_seconds,
+        # A command that only looks knows no queue's rules: it lets no time pass by the usual ones instead.
+        ticking=bool(parts.declared or parts.system_file),
     )
 
 

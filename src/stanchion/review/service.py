@@ -38,7 +38,15 @@ from .reading import Reading
 class ReviewService(Reviews):
     """The queues of one process. Several processes may share their store."""
 
-    def __init__(self, desk: Desk, notifier: Notifier, *, tick_seconds: float = 1.0, poll_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        notifier: Notifier,
+        *,
+        tick_seconds: float = 1.0,
+        poll_seconds: float = 1.0,
+        ticking: bool = True,
+    ) -> None:
         self._reading = Reading(desk)
         self._opening = Opening(desk, self._reading, poll_seconds=poll_seconds)
         self._claiming = Claiming(desk, self._reading)
@@ -47,10 +55,12 @@ class ReviewService(Reviews):
         self._datasets = Datasets(desk)
         self._erasing = Erasing(desk)
         self.clock = Clockwork(desk, notifier, seconds=tick_seconds)
+        self._ticking = ticking
 
     async def start(self) -> None:
         """Let time pass."""
-        self.clock.start()
+        if self._ticking:
+            self.clock.start()
 
     async def stop(self) -> None:
         """End background work."""
