@@ -51,7 +51,7 @@ class AuditSuite:
 
     async def proof(self, audit: Audit, seq: int) -> InclusionProof:
         """The proof of an event, once a checkpoint covers it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     return await audit.prove(ADA, seq)

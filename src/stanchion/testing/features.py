@@ -368,10 +368,10 @@ class FeaturesSuite:
     async def test_changes_tell_what_was_written(self, features: Features, clock: FakeClock) -> None:
         # Streams are generators, here and in the remote client; only so can one be ended early.
         news = cast(AsyncGenerator[Written, None], features.changes(ADA))
-        assert (await asyncio.wait_for(anext(news), 10)).view == ""
+        assert (await asyncio.wait_for(anext(news), 60)).view == ""
         await features.push(STRANGER, "customers", [self.row(clock, "x", 1)])
         await features.push(ADA, "customers", [self.row(clock, "a", 1), self.row(clock, "b", 1)])
-        told = await asyncio.wait_for(anext(news), 10)
+        told = await asyncio.wait_for(anext(news), 60)
         assert (told.view, list(told.keys)) == ("customers", ["a", "b"])
         await news.aclose()
 

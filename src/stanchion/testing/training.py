@@ -75,7 +75,7 @@ class TrainingSuite:
             assert (await anext(events)).stage == "started"
             with pytest.raises(Conflict):
                 await every(training.train(caller(), "suite"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while True:
                 try:
                     assert (await every(training.train(caller(), "suite")))[-1].stage == "registered"
