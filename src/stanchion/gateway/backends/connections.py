@@ -8,6 +8,7 @@ Source: RFC 9112 (HTTP/1.1); the parser is llhttp, which keeps to it strictly.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import select
 import ssl
 from collections import deque
@@ -22,6 +23,16 @@ _MOST_AHEAD = 1 << 18  # of a body that nobody reads: then its sender has to wai
 _MOST_AHEAD_TLS = 8 << 20
 _JOINED = 64 << 10
 _BODILESS = (204, 304)
+# `select.poll` gives the interpreter's lock away at every look, and has to win it back from the threads that write the
+# ledgers: a tenth of what a call costs. This one keeps it.
+_poll = ctypes.PyDLL(None).poll if hasattr(select, "poll") else None
+_ONE = ctypes.c_ulong(1)
+
+
+class _Watched(ctypes.Structure):
+    """What is looked at, as POSIX has it for `poll`."""
+
+    _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
 
 
 class Connection(asyncio.Protocol):
@@ -42,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._asked = self._headed = self._ended = self._framed = self._paused = False
         self._most_ahead = _MOST_AHEAD
         self._fault: OSError | None = None
-        self._asleep: select.poll | None = None
+        self._watched: _Watched | None = None
         self.status = 0
         self.headers: dict[str, str] = {}
         self.since = 0.0
@@ -104,7 +115,7 @@ class Connection(asyncio.Protocol):
 
         The event loop may not have got to that yet, and a request that is sent behind it is lost.
         """
-        return self._asleep is None or not self._asleep.poll(0)
+        return _poll is None or self._watched is None or _poll(ctypes.byref(self._watched), _ONE, 0) == 0
 
     def abort(self) -> None:
         """Close it at once."""
@@ -130,9 +141,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._most_ahead = _MOST_AHEAD if transport.get_extra_info("ssl_object") is None else _MOST_AHEAD_TLS
-        if hasattr(select, "poll"):
-            self._asleep = select.poll()
-            self._asleep.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if _poll is not None:
+            self._watched = _Watched(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if self._fault is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -48,6 +49,9 @@ class HttpTransport(Transport):
         self._path = urlsplit(spec.base).path
         self._own = {name.lower(): value for name, value in spec.headers.items() if name.lower() not in _OURS}
         self._usual = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "stanchion", "host": place.name}
+        self._key = _key(spec)
+        usual = ("content-type", "traceparent", "content-length", self._key.header)
+        self._known = frozenset(filter(_NAME.fullmatch, (*self._usual, *self._own, *usual)))
 
     def send(self, ctx: Context, wire: Wire) -> _Exchange:
         """POST the wire. Raises Unavailable where no connection is made, DeadlineExceeded."""
@@ -113,10 +117,7 @@ class HttpTransport(Transport):
             url, now, region = self._spec.base + wire.path, self._clock.now(), self._spec.region
             headers |= authorised(secret, url=url, headers=headers, body=wire.body, now=now, region=region)
         else:
-            usual = _KEYS.get(self._spec.kind, _BEARER)
-            header = given.header.lower() or usual.header
-            # A header of one's own has no prefix but the one that is declared with it.
-            headers[header] = (given.prefix or ("" if given.header else usual.prefix)) + secret
+            headers[self._key.header] = self._key.prefix + secret
         return headers
 
     def _written(self, method: str, wire: Wire, headers: Mapping[str, str]) -> bytes:
@@ -126,12 +127,21 @@ class HttpTransport(Transport):
         text = f"{method} {target} HTTP/1.1\r\n" + "".join([f"{name}: {fields[name]}\r\n" for name in fields]) + "\r\n"
         lines = len(fields) + 2
         clean = text.count("\n") == lines and text.count("\r") == lines and "\0" not in text
-        if not clean or _TARGET.fullmatch(target) is None or not all(map(_NAME.fullmatch, fields)):
+        if not clean or _TARGET.fullmatch(target) is None or not all(map(_NAME.fullmatch, fields.keys() - self._known)):
             raise Unavailable(f"what the upstream {self._spec.name} would be sent is no request of HTTP")
         try:
             return text.encode()
         except UnicodeEncodeError as error:
             raise Unavailable(f"what the upstream {self._spec.name} would be sent is no text") from error
+
+
+def _key(spec: UpstreamSpec) -> Credential:
+    """Where the secret of the upstream's calls stands."""
+    given, usual = spec.credential, _KEYS.get(spec.kind, _BEARER)
+    if given is None or not given.header:
+        return usual if given is None or not given.prefix else replace(usual, prefix=given.prefix)
+    # A header of one's own has no prefix but the one that is declared with it.
+    return replace(given, header=given.header.lower())
 
 
 class _Exchange:
@@ -166,36 +176,45 @@ class _HttpResponse(Response):
         self.headers = connection.headers
         self._connection = connection
         self._spec = spec
+        self._encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        self._packed: Unpacked | None = None
+        self._total = 0
 
     async def read(self) -> bytes:
         """The whole body. Raises Unavailable where it is cut off or too long."""
-        parts = [part async for part in self.pieces()]
+        parts = []
+        while (part := await self._next()) is not None:
+            parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises Unavailable where it is cut off or too long."""
-        total, name, most, connection = 0, self._spec.name, self._spec.most_bytes, self._connection
-        encoding = self.headers.get("content-encoding", "identity").strip().lower()
-        packed: Unpacked | None = None if encoding == "identity" else unpacked(encoding, name)
-        while True:
-            try:
-                part = await connection.piece()
-            except TimeoutError as error:
-                limit = self._spec.seconds
-                raise DeadlineExceeded(f"the upstream {name} did not answer within {limit:g} s") from error
-            except OSError as error:
-                raise Unavailable(f"the upstream {name} {_how(error)}") from error
-            if not part:
-                if packed is not None:
-                    packed.close()
-                return
-            if packed is not None:
-                part = packed.feed(part, most + 1 - total)
-            total += len(part)
-            if total > most:
-                raise Unavailable(f"the upstream {name} answered with more than {most} bytes")
+        while (part := await self._next()) is not None:
             if part:
                 yield part
+
+    async def _next(self) -> bytes | None:
+        """What came next, unpacked, which may be nothing yet; None at the end."""
+        name, most = self._spec.name, self._spec.most_bytes
+        if self._packed is None and self._encoding != "identity":
+            self._packed = unpacked(self._encoding, name)
+        try:
+            part = await self._connection.piece()
+        except TimeoutError as error:
+            limit = self._spec.seconds
+            raise DeadlineExceeded(f"the upstream {name} did not answer within {limit:g} s") from error
+        except OSError as error:
+            raise Unavailable(f"the upstream {name} {_how(error)}") from error
+        if not part:
+            if self._packed is not None:
+                self._packed.close()
+            return None
+        if self._packed is not None:
+            part = self._packed.feed(part, most + 1 - self._total)
+        self._total += len(part)
+        if self._total > most:
+            raise Unavailable(f"the upstream {name} answered with more than {most} bytes")
+        return part
 
 
 def _why(error: OSError) -> str:

@@ -29,7 +29,7 @@ _LABELS: Mapping[str, Sensitivity] = {
 
 def highest(*labels: Sensitivity) -> Sensitivity:
     """The most sensitive of the labels; `public` if there is none."""
-    return max(labels, key=SENSITIVITIES.index, default="public")
+    return max(labels, key=SENSITIVITIES.index) if labels else "public"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
