@@ -29,6 +29,9 @@ class Shop(Protocol):
     @action("shop:wait", effect="read", resource="Item", seconds=0.01)
     async def wait(self, ctx: Context) -> None: ...
 
+    @action("shop:stay", effect="read", resource="Item")
+    async def stay(self, ctx: Context) -> None: ...
+
     @action("shop:stream", effect="read", resource="Item")
     def stream(self, ctx: Context, count: int) -> AsyncIterator[int]: ...
 
@@ -55,6 +58,9 @@ class Service(Shop):
         self.seen.append(ctx)
 
     async def wait(self, ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    async def stay(self, ctx: Context) -> None:
         await asyncio.Event().wait()
 
     async def stream(self, ctx: Context, count: int) -> AsyncIterator[int]:
@@ -225,12 +231,12 @@ async def test_a_passed_deadline_ends_the_call_before_it_begins() -> None:
 
 async def test_a_cancelled_call_is_counted_as_cancelled() -> None:
     desk = Desk()
-    task = asyncio.create_task(desk.shop.wait(CTX))
+    task = asyncio.create_task(desk.shop.stay(CTX))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert desk.measures.calls == [("shop:wait", "cancelled")]
+    assert desk.measures.calls == [("shop:stay", "cancelled")]
 
 
 async def test_a_stream_gives_its_items_and_then_its_error() -> None:

@@ -40,6 +40,9 @@ class Store(Protocol):
     @action("store:slow", effect="read", resource="Row", seconds=0.1)
     async def slow(self, ctx: Context) -> None: ...
 
+    @action("store:hold", effect="read", resource="Row")
+    async def hold(self, ctx: Context) -> None: ...
+
     @action("store:count", effect="read", resource="Row")
     def count(self, ctx: Context, to: int, *, fail_at: int = -1) -> AsyncIterator[Row]: ...
 
@@ -63,6 +66,9 @@ class Service(Store):
         raise InvalidInput("bad", fields=[FieldProblem("$.a[0]", "too long")])
 
     async def slow(self, ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    async def hold(self, ctx: Context) -> None:
         self.begun += 1
         try:
             await asyncio.Event().wait()
@@ -205,7 +211,7 @@ async def test_a_methods_own_limit_holds_even_if_the_far_side_does_not_keep_it(f
 
 
 async def test_a_caller_that_goes_away_cancels_its_call_on_the_far_side(far: Far) -> None:
-    call = asyncio.ensure_future(far.store.slow(CTX))
+    call = asyncio.ensure_future(far.store.hold(CTX))
     while not far.service.begun:
         await asyncio.sleep(0)
     call.cancel()
