@@ -64,14 +64,14 @@ def server(folder: Path) -> Iterator[str]:
             pytest.fail("the server ended before it was ready")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def ask(server: str, folder: Path, path: str, body: Any = None) -> tuple[int, Any]:
     key = (folder / "data" / "dev.key").read_text().strip()
     headers = {"authorization": f"Bearer {key}"}
     method = "GET" if body is None else "POST"
-    answer = httpx2.request(method, server + path, json=body, headers=headers)
+    answer = httpx2.request(method, server + path, json=body, headers=headers, timeout=60)
     return answer.status_code, answer.json()
 
 

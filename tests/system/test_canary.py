@@ -209,7 +209,7 @@ def through_the_wire(told: Told) -> None:
             f"GET / HTTP/1.1\r\n{value}",
             f"POST / HTTP/1.1\r\nContent-Length: {value}",
         ):
-            with socket.create_connection((str(place.hostname), place.port), timeout=10) as link:
+            with socket.create_connection((str(place.hostname), place.port), timeout=60) as link:
                 link.sendall(line.encode() + b"\r\n\r\n")
                 link.shutdown(socket.SHUT_WR)
                 while link.recv(65536):

@@ -152,7 +152,7 @@ def test_it_serves_over_tls_with_keys_from_the_command_line_and_makes_none_itsel
 
 def test_plain_http_is_not_answered(exposed: Exposed) -> None:
     place = urlsplit(exposed.running.url)
-    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=10)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=60)
     with pytest.raises((ConnectionError, http.client.HTTPException)):
         connection.request("GET", "/healthz")
         connection.getresponse()

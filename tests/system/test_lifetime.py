@@ -63,7 +63,7 @@ def test_a_request_that_runs_when_the_signal_comes_is_answered(
     (tmp_path / "go").touch()
     client.join()
     assert (answers[0].status, answers[0].json["double"]) == (200, 6)
-    assert running.process.wait(30) == 0
+    assert running.process.wait(60) == 0
     assert "Traceback" not in running.errors()
 
 

@@ -168,7 +168,7 @@ def test_a_stream_of_the_stock_client_goes_on_after_an_error(running: Any, heade
         client.start_stream(lambda result, error: heard.put((result, error)), headers=header)
         for number, model in enumerate((MODEL, "nothing", MODEL)):
             client.async_stream_infer(model, inputs(module), request_id=str(number))
-        answers = [heard.get(timeout=30) for _ in range(3)]
+        answers = [heard.get(timeout=60) for _ in range(3)]
         client.stop_stream()
     assert [None if error else result.get_response().id for result, error in answers] == ["0", None, "2"]
     assert "nothing is registered" in str(answers[1][1])

@@ -45,7 +45,7 @@ class Load:
 
     def _run(self) -> None:
         place = urlsplit(self.running.url)
-        link = http.client.HTTPConnection(str(place.hostname), place.port, timeout=30)
+        link = http.client.HTTPConnection(str(place.hostname), place.port, timeout=60)
         headers = {"Authorization": f"Bearer {self.running.key}", "Content-Type": "application/json"}
         body = json.dumps({"model_id": MODEL, "features": POINT})
         try:
