@@ -39,7 +39,8 @@ INCOMPLETE: Mapping[str, Stop] = {
 def _count(held: object, name: str) -> int:
     """A count of a decoded document, 0 where there is none that makes sense."""
     # JSON gives no mapping but dict, and a look at the class costs a fifth of one at the abstract class.
-    value = held.get(name) if isinstance(held, dict) else None
+    if not isinstance(held, dict) or (value := held.get(name)) is None:
+        return 0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1 << 53:
         return 0
     return int(value)
