@@ -85,9 +85,12 @@ class Removing:
             rows = await self._desk.store.read(ctx.tenant, lambda records: records.holders(items))
             holders = {row.id: await self._cleaned(ctx.tenant, row, items) for row in rows}
             try:
-                return await self._desk.write(ctx, partial(_gone, items, holders, find, note))
+                # Without a sweep: it would change the holders whose time is up, and be undone with the rest.
+                done = await self._desk.store.write(ctx, partial(_gone, items, holders, find, note, self._desk.now()))
             except _Moved:
                 continue
+            self._desk.bell.ring()
+            return done
         raise Conflict(f"{queue} changes faster than its items can be removed", next_step="Try it again.")
 
     async def _index(self, tenant: str, queue: str) -> None:
@@ -116,8 +119,8 @@ def _gone(
     holders: Mapping[str, _Holder],
     find: Callable[[Records], Sequence[Row]],
     note: Callable[[Removed], None],
-    records: Records,
     at: datetime,
+    records: Records,
 ) -> Removed:
     present = records.holders(items)
     if {row.id: row.version for row in present} != {name: each.version for name, each in holders.items()}:

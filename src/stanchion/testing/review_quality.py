@@ -115,13 +115,15 @@ class QualityTests(ReviewTests):
         [held] = await opened(reviews, draft("kept", 2))
         case = await claimed(reviews, BOB, held)
         assert {each["item"] for each in case.shown["similar"] if "input" in each} == {old.id, young.id}
-        await passes(2 * 86_400)
+        await passes(8 * 86_400)  # the item that holds the copies expires at the same moment
         with pytest.raises(NotFound):
             await reviews.get(ADA, old.id)
         [evidence] = await reviews.evidence(ADA, young.id)
         assert evidence["shown"]["similar"] == [{"item": old.id, "erased": True}]
         assert evidence["left"] and evidence["left"] != evidence["digest"]
-        left = {each["item"]: each.get("input") for each in (await reviews.get(BOB, held.id)).shown["similar"]}
+        after = await reviews.get(BOB, held.id)
+        assert after.item.status == "expired"
+        left = {each["item"]: each.get("input") for each in after.shown["similar"]}
         assert left[old.id] is None and left[young.id] is not None
 
     async def test_similar_decided_cases_are_shown(self, reviews: Reviews) -> None:
