@@ -19,6 +19,7 @@ from stanchion.events.backends import log
 from stanchion.events.backends.sql import SqlBus
 from stanchion.events.backends.statements import many, rows, run
 from stanchion.events.backends.tables import SCHEMA
+from stanchion.events.keeping import handled
 from stanchion.events.packing import KeyedSeal
 from stanchion.testing.event_bus import ALL, entry
 from stanchion.testing.events import SIGNER, sqlite_url
@@ -53,6 +54,22 @@ async def test_many_rows_are_inserted_in_their_order_and_conflicts_as_one_by_one
     finally:
         await database.close()
     assert found == [("n0", "newer"), *[(f"n{each}", "old") for each in range(1, number)]]
+
+
+@pytest.mark.parametrize("number", [1, 2, 8, 9, 50, 51, 200, 201, 430])
+async def test_what_was_handled_is_found_however_many_are_asked_for(number: int, tmp_path: Path) -> None:
+    database = open_database(sqlite_url(tmp_path))
+    await database.prepare(SCHEMA)
+    names = [("acme", f"/{each % 2}", f"e{each}") for each in range(number)]
+    known = names[::3]
+    text = "INSERT INTO events_handled (tenant, consumer, source, id) VALUES (?, 'c', ?, ?)"
+    ctx = system_context("*", task="test")
+    try:
+        await database.write(ctx, lambda c: many(c, text, [(tenant, source, id_) for tenant, source, id_ in known]))
+        assert await database.read(lambda c: handled.among(c, "c", names)) == set(known)
+        assert await database.read(lambda c: handled.among(c, "other", names)) == set()
+    finally:
+        await database.close()
 
 
 async def test_a_reader_at_the_head_asks_the_database_nothing_for_what_its_own_process_appends(
