@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from batch_bench import ADA, MODEL, WEIGHTS, Bench, parts_of, read, rows, write_
 
 from stanchion.core.errors import Conflict, InvalidInput, Unavailable
 from stanchion.serving import BatchState
+from stanchion.serving.batch.parts import Workshop
 from stanchion.serving.batch.service import BatchService
 
 
@@ -120,6 +122,39 @@ async def test_an_interrupted_job_is_cancelled_at_once(bench: Bench) -> None:
     write_parquet(bench.files / "in.parquet", rows(500))
     stopped = await interrupted(bench, bench.order("in.parquet"), 2)
     assert (await bench.again().cancel(ADA, stopped)).state == "cancelled"
+    assert parts_of(bench) == ["in.parquet"]
+
+
+async def test_who_cancels_a_job_goes_on_once_the_chunk_in_hand_is_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_parquet(bench.files / "in.parquet", rows(500))
+    begun, go, told, store = threading.Event(), threading.Event(), list[str](), Workshop.store
+
+    def held(self: Workshop, *given: Any) -> Any:
+        begun.set()
+        go.wait(60)
+        stored = store(self, *given)
+        told.append("stored")
+        return stored
+
+    async def work() -> None:
+        async for _ in bench.service.run(ADA, MODEL, bench.order("in.parquet")):
+            pass
+
+    monkeypatch.setattr(Workshop, "store", held)
+    working = asyncio.create_task(work())
+    working.add_done_callback(lambda _: told.append("left"))
+    await asyncio.to_thread(begun.wait, 60)
+    working.cancel()
+    asyncio.get_running_loop().call_later(0.2, go.set)
+    await asyncio.wait([working])
+    async with asyncio.timeout(60):
+        while len(told) < 2:
+            await asyncio.sleep(0.01)
+    assert told == ["stored", "left"], "the folder is let go of while a thread writes into it"
+    [job] = await bench.service.newest(ADA, 1)
+    assert (await bench.service.cancel(ADA, job.id)).state == "cancelled"
     assert parts_of(bench) == ["in.parquet"]
 
 

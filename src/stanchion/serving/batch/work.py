@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ...core.clock import Clock
 from ...core.context import Context
@@ -25,6 +25,8 @@ from .tally import Reference, added, facts_of
 if TYPE_CHECKING:
     import pyarrow
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _ENOUGH_TO_JUDGE = 1_000
 _TOLD = 10
 
@@ -77,9 +79,7 @@ class Work:
                 finish = Finish(opened.workshop, held, opened.plan, opened.scorer, opened.reference)
                 chunks = await self._store.chunks(held)
                 started = self._clock.monotonic()
-                report = await asyncio.to_thread(
-                    finish.publish, chunks, lambda: held.seconds + self._clock.monotonic() - started
-                )
+                report = await _whole(finish.publish, chunks, lambda: held.seconds + self._clock.monotonic() - started)
                 if ctx.effect is not None:
                     ctx.effect.note(batch=job.id, rows=report.rows, quarantined=report.quarantined)
                 done = await self._store.end(ctx, opened.held, "done", report=report)
@@ -103,7 +103,7 @@ class Work:
         try:
             while True:
                 started = self._clock.monotonic()
-                admitted = await coming
+                admitted = await asyncio.shield(coming)
                 if admitted is None:
                     break
                 coming = asyncio.create_task(asyncio.to_thread(self._next, pieces))
@@ -148,7 +148,7 @@ class Work:
             scored = await self._opened.scorer.score(ctx, admitted)
         else:
             admitted, scored = await enricher.score(ctx, await enricher.enriched(admitted))
-        return await asyncio.to_thread(self._stored, number, admitted, scored)
+        return await _whole(self._stored, number, admitted, scored)
 
     def _stored(self, number: int, admitted: Admitted, scored: Scored) -> Chunk:
         piece = admitted.piece
@@ -197,6 +197,16 @@ class Work:
         if hopeless:
             self._opened.workshop.clear()
         return problem
+
+
+async def _whole(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """What a thread makes of it. Whoever is cancelled meanwhile leaves once it has ended: it cannot be stopped."""
+    running = asyncio.create_task(asyncio.to_thread(work, *given, **named))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
 
 
 def _problem(error: Exception) -> StanchionError:
