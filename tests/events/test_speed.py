@@ -100,4 +100,4 @@ async def test_a_reader_at_the_head_asks_the_database_nothing_for_what_its_own_p
     finally:
         await bus.stop()
         await database.close()
-    assert asked <= 1, "once before anybody looks for what others append"
+    assert asked < 10, "once before anybody looks for what others append, and now and then for those"

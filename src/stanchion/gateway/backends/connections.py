@@ -24,7 +24,7 @@ _MOST_AHEAD_TLS = 8 << 20
 _JOINED = 64 << 10
 _BODILESS = (204, 304)
 # `select.poll` gives the interpreter's lock away at every look, and has to win it back from the threads that write the
-# ledgers: a tenth of what a call costs. This one keeps it.
+# ledgers: a fifteenth of what a call costs. This one keeps it.
 _poll = ctypes.PyDLL(None).poll if hasattr(select, "poll") else None
 _ONE = ctypes.c_ulong(1)
 
