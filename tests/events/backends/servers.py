@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import psycopg
+
 PATIENCE = 60.0
 TOPIC = "judged"
 _CLUSTERS = "/usr/lib/postgresql"
@@ -105,6 +107,15 @@ def _children(pid: int) -> list[int]:
         return []  # not on Linux, or gone: they end by themselves when they notice
 
 
+class Postgres(Server):
+    """Its first process listens before those that serve can: a connection is refused while it recovers."""
+
+    def _listens(self) -> bool:
+        with suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=1):
+            return not self._gone()
+        return False
+
+
 class MockKafka(Server):
     """librdkafka's mock cluster of three brokers in a process of its own. What it holds ends with the process."""
 
@@ -165,7 +176,7 @@ def _postgres(found: str, folder: Path, port: int) -> Server:
     subprocess.run([*initdb, "--locale=C"], check=True, stdout=subprocess.DEVNULL, user=user, timeout=PATIENCE)
     command = [found, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder)]
     url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    return Server(url, command, port, folder, user=user, freezes=False)
+    return Postgres(url, command, port, folder, user=user, freezes=False)
 
 
 def _lets_in(folder: Path, uid: int) -> None:
