@@ -22,7 +22,7 @@ from stanchion.core.storage import Database
 from stanchion.core.storage.open import open_database
 from stanchion.events import SLOTS, Commit, Event, HandlerSpec, Selection, stage
 from stanchion.events.keeping import handled, parked
-from stanchion.events.keeping.slots import HOUSE, Consumer, Slot, beat, give_back, register, tokens
+from stanchion.events.keeping.slots import HOUSE, Consumer, Slot, beat, give_back, register, suspect, tokens
 from stanchion.events.packing import KeyedSeal, NoSeal, entry_of, packed_who, unpack
 from stanchion.events.workers.buffer import Buffer, Item, Key
 from stanchion.events.workers.progress import Progress
@@ -155,6 +155,21 @@ class TestLeases:
             assert {slot.number for slot in whole.taken} == set(range(SLOTS)) - again.surplus
             assert all(slot.token == mine[slot.number] + 1 and slot.stalls == 1 for slot in whole.taken)
             assert tokens(c, one, [0])[0] == mine[0] + 1
+
+        await database.write(CTX, play)
+
+    async def test_processes_that_end_over_no_event_are_counted_once(self, database: Database) -> None:
+        one = Consumer(HOUSE, "some")
+
+        def play(c: Connection) -> None:
+            register(c, one, {})
+            for turn in range(8):
+                taken = beat(c, f"p{turn}", {one: {}}, now=100 * turn, until=100 * turn + 10)[one].taken
+                assert {slot.stalls for slot in taken} == {min(1, turn)}
+            for turn in range(8, 12):
+                suspect(c, one, taken[:1])
+                taken = beat(c, f"p{turn}", {one: {}}, now=100 * turn, until=100 * turn + 10)[one].taken
+                assert [slot.stalls for slot in taken[:2]] == [turn - 6, 1]
 
         await database.write(CTX, play)
 

@@ -34,12 +34,17 @@ class Consumer:
 
 @dataclass(slots=True)
 class Slot:
-    """A slot in this process's hands: `positions` by lane, up to which everything is done."""
+    """A slot in this process's hands: `positions` by lane, up to which everything is done.
+
+    `stalls` is how many processes have ended over its first events; of the first of these it is not known whether it
+    had begun any. `noted`: this process counts from now on, should it end.
+    """
 
     number: int
     token: int
     positions: dict[int, int]
     stalls: int = 0
+    noted: bool = False
 
 
 @dataclass(slots=True)
@@ -118,7 +123,7 @@ def _share(
             # Its own without knowing it: the answer of the beat that took it was lost.
             died = 1 if other not in ("", holder) else 0
             taken = Slot(
-                slot, token + 1, dict(zip(lanes_of(slot), (high, normal, low), strict=True)), stalls + died
+                slot, token + 1, dict(zip(lanes_of(slot), (high, normal, low), strict=True)), max(stalls, died)
             )  # fmt: skip
             wanted.append(taken)
     share.taken = _claim(connection, holder, consumer, wanted)
@@ -156,11 +161,20 @@ def save(connection: Connection, consumer: Consumer, slots: Collection[Slot]) ->
     """Keep how far the slots are done, where they are still held under their tokens."""
     many(
         connection,
-        sql("UPDATE events_slots SET high = ?, normal = ?, low = ?, stalls = 0 WHERE", _ONE),
+        sql("UPDATE events_slots SET high = ?, normal = ?, low = ?, stalls = ? WHERE", _ONE),
         [
-            (*(s.positions[lane] for lane in lanes_of(s.number)), consumer.tenant, consumer.name, s.number, s.token)
+            (*(s.positions[lane] for lane in lanes_of(s.number)), s.stalls + s.noted, *_named(consumer, s))
             for s in _mine(connection, consumer, slots)
         ],
+    )
+
+
+def suspect(connection: Connection, consumer: Consumer, slots: Collection[Slot]) -> None:
+    """Note of slots over which processes have ended that events of theirs begin now: another end is one more."""
+    many(
+        connection,
+        sql("UPDATE events_slots SET stalls = ? WHERE", _ONE),
+        [(s.stalls + 1, *_named(consumer, s)) for s in _mine(connection, consumer, slots)],
     )
 
 
@@ -173,6 +187,10 @@ def tokens(connection: Connection, consumer: Consumer, numbers: Collection[int])
     if len(found) < len(numbers) and set(_tokens(connection, consumer, numbers)) - set(found):
         raise Unavailable(f"slots of the consumer {consumer.name} are being taken over", retry_after=0.1)
     return found
+
+
+def _named(consumer: Consumer, slot: Slot) -> tuple[str, str, int, int]:
+    return consumer.tenant, consumer.name, slot.number, slot.token
 
 
 def _mine(connection: Connection, consumer: Consumer, slots: Collection[Slot]) -> Sequence[Slot]:

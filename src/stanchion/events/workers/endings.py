@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 
 from ...core.clock import micros
 from ...core.context import Context, new_request_id, system_context
+from ...core.errors import StanchionError
 from ..backends.statements import Row, many
 from ..contract import Event
 from ..keeping.finishing import PARK_BEHIND, Answer, Finish, Finished, Trail, Work
-from ..keeping.slots import Consumer
+from ..keeping.slots import Consumer, Slot, save, suspect
 from ..packing import Cause, NoSeal, Packet, entry_of, packed_who
 from ..ports import Entry, Stored
 from .buffer import Buffer, Item, Key
@@ -40,10 +41,15 @@ class Endings:
     out: set[str]
     reads: list[set[str]]
     names: dict[tuple[str, str, str], Item]
+    suspecting: asyncio.Lock
     ready: Callable[[], None]
 
     def stir(self) -> None:
         """Something changed that the feed waits for."""
+        raise NotImplementedError
+
+    def snapshots(self) -> Sequence[Slot]:
+        """The slots whose positions have moved since they were last asked for."""
         raise NotImplementedError
 
     def room(self) -> None:
@@ -62,6 +68,28 @@ class Endings:
             progress = self.slots.get(item.slot.number)
             if progress is not None and progress.slot is item.slot:
                 progress.running += 1
+
+    async def suspect(self, items: Sequence[Item]) -> None:
+        """Before these begin: where processes have ended over their slots, note that this one might be the next."""
+        if not any(item.slot.stalls for item in items):
+            return
+        async with self.suspecting:
+            slots = {item.slot.number: item.slot for item in items if item.slot.stalls and not item.slot.noted}
+            if not slots:
+                return
+            for slot in slots.values():
+                slot.noted = True
+            ended = self.snapshots()
+
+            def work(connection: Connection) -> None:
+                # Those whose events have ended are suspected no more, before the next one can end the process.
+                save(connection, self.consumer, ended)
+                suspect(connection, self.consumer, list(slots.values()))
+
+            try:
+                await self.desk.database.write(system_context("*", task="events"), work)
+            except StanchionError as error:
+                _log.warning("consumer %s cannot note what it begins: %s", self.consumer.name, error.detail)
 
     def put_back(self, items: Sequence[Item]) -> None:
         """Take them back as if they had never been given out; they come first in their keys."""
@@ -232,6 +260,7 @@ class Endings:
             progress = self.slots.get(item.slot.number)
             if progress is not None and progress.slot is item.slot:
                 progress.running -= 1
+                progress.proved |= item.slot.noted
 
     def _passed(self, items: Sequence[Item]) -> None:
         for item in items:

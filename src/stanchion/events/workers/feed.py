@@ -28,6 +28,8 @@ WEIGHT = 64 << 20
 AT_ONCE = 1_000
 WAIT_SECONDS = 0.5
 RELOADED = 64
+LEAST_ENDS = 3
+"""Of the first two processes it is not known which of their events ended them."""
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Feed(Endings):
         self._far = False
         self._moved = asyncio.Event()
         self._due = asyncio.Event()
-        self._lock = asyncio.Lock()
+        self._lock, self.suspecting = asyncio.Lock(), asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -74,11 +76,8 @@ class Feed(Endings):
 
     @property
     def careful(self) -> bool:
-        """Whether a slot was taken over twice without progress: then its events run one at a time.
-
-        What ends processes is an event, most likely; so it is found out which.
-        """
-        return any(progress.slot.stalls > 1 for progress in self.slots.values())
+        """Whether several processes ended over events that are here again: one runs at a time, to find out which."""
+        return any(progress.slot.stalls > 1 and not progress.idle for progress in self.slots.values())
 
     async def start(self) -> None:
         """Begin to read."""
@@ -226,10 +225,11 @@ class Feed(Endings):
                 self.slots[item.slot.number].done(item.lane, item.position)
             elif item.key in self.held:
                 behind.append(item)
-            elif item.slot.stalls >= self.rules.attempts:
+            elif item.slot.stalls >= max(LEAST_ENDS, self.rules.attempts):
+                error = f"{item.slot.stalls} processes ended while they handled it"
                 item.slot.stalls = 0
                 self.begin([item])
-                self.bury(item, f"{self.rules.attempts} processes ended while they handled it")
+                self.bury(item, error)
             else:
                 self.names[name] = item
                 self.buffer.add(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from ..keeping.slots import Slot
 
@@ -15,7 +16,13 @@ class Progress:
         self.read = dict(slot.positions)
         self.running = 0
         self.leaving = False
+        self.proved = False
         self._open: dict[int, OrderedDict[int, None]] = {lane: OrderedDict() for lane in slot.positions}
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was read is done."""
+        return not any(self._open.values())
 
     def begin(self, lane: int, position: int) -> None:
         """An event has been read and is not done."""
@@ -33,10 +40,11 @@ class Progress:
 
     def snapshot(self) -> Slot | None:
         """The slot with its present positions; None where nothing has moved since the last one."""
-        moved = False
+        moved, self.proved = self.proved, False
+        if moved:
+            self.slot.stalls, self.slot.noted = 0, False
         for lane, position in self.low().items():
             if position > self.slot.positions[lane]:
                 self.slot.positions[lane] = position
-                self.slot.stalls = 0
                 moved = True
-        return Slot(self.slot.number, self.slot.token, dict(self.slot.positions)) if moved else None
+        return replace(self.slot, positions=dict(self.slot.positions)) if moved else None

@@ -90,6 +90,7 @@ class Runner:
         commit = Commit()
         causes.begin(ctx, cause)
         try:
+            await feed.suspect(items)
             with handling(feed.desk.spans, ctx, self.spec.name, items) as inner:
                 # There is always room: no more tasks are begun than the limit lets run.
                 async with self._limiter.slot(inner):
