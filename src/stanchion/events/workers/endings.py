@@ -260,7 +260,8 @@ class Endings:
             progress = self.slots.get(item.slot.number)
             if progress is not None and progress.slot is item.slot:
                 progress.running -= 1
-                progress.proved |= item.slot.noted
+                # While another of the slot is in hand, that one may be what ends processes.
+                progress.proved |= item.slot.noted and not progress.running
 
     def _passed(self, items: Sequence[Item]) -> None:
         for item in items:
